@@ -1,0 +1,1 @@
+"""The gateway: service registry, health records, dead letters, admin, and HTTP into the bus."""

@@ -1,0 +1,164 @@
+"""What differs between brokers, in one table: priorities, transport options, topic patterns.
+
+Numbers and traps: RabbitMQ serves larger priorities first and a message without one last; kombu's
+Redis transport serves 0 first and sorts into four steps; the embedded broker follows AMQP.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from messaging.config import MessagingConfig
+from messaging.envelope import MessagePriority
+from messaging.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerProfile:
+    """What the rest of the library has to know about a broker."""
+
+    #: Name for people and tests: ``sqlite``, ``amqp``, ``redis`` or ``other``.
+    name: str
+    #: Priority number on the wire for each name.
+    priorities: Mapping[MessagePriority, int]
+    #: ``x-max-priority`` of every work queue; None where the broker knows no such argument.
+    max_priority: int | None
+    #: Whether topic exchanges follow AMQP exactly (see `patterns.without_empty_hashes`).
+    exact_topics: bool
+    #: Whether publishing to nowhere is an error (``mandatory``).
+    reports_unroutable: bool
+    #: Whether publish waits for the broker's word that it has the message.
+    confirms: bool
+    #: Whether reply queues expire only if the sender of the reply declares them too.
+    replies_declare_queue: bool
+    #: kombu's ``transport_options`` for every connection.
+    transport_options: Callable[[MessagingConfig], dict[str, Any]]
+    #: More of them for connections that only publish.
+    publisher_options: Callable[[MessagingConfig], dict[str, Any]]
+
+
+_LARGER_FIRST: Final = {
+    MessagePriority.LOW: 1,
+    MessagePriority.NORMAL: 3,
+    MessagePriority.HIGH: 5,
+    MessagePriority.CRITICAL: 7,
+}
+_SMALLER_FIRST: Final = {
+    MessagePriority.LOW: 9,
+    MessagePriority.NORMAL: 6,
+    MessagePriority.HIGH: 3,
+    MessagePriority.CRITICAL: 0,
+}
+
+
+def _sqlite_options(config: MessagingConfig) -> dict[str, Any]:
+    return {"lease_seconds": config.lease_seconds, "ageing_seconds": config.ageing_seconds}
+
+
+def _amqp_publisher_options(config: MessagingConfig) -> dict[str, Any]:
+    return {
+        "confirm_publish": True,
+        # Bounds every wait for a broker that accepts TCP and then says nothing. Not for
+        # consumers: they wait for messages as long as it takes.
+        "read_timeout": config.broker_timeout_seconds,
+        "write_timeout": config.broker_timeout_seconds,
+    }
+
+
+def _redis_options(config: MessagingConfig) -> dict[str, Any]:
+    return {
+        # What a dead worker held comes back after this; see docs/guarantees.md.
+        "visibility_timeout": config.redis_visibility_timeout_seconds,
+        # Look for it every 5 s, not every 100 s (10 ticks of 10 s are kombu's defaults).
+        "unacked_restore_interval": 5,
+        "unacked_restore_throttle": 1,
+        # kombu's default is no timeout at all: a mute Redis would block callers for ever.
+        "socket_timeout": config.broker_timeout_seconds,
+        "socket_connect_timeout": config.broker_timeout_seconds,
+        "health_check_interval": 25,
+        "socket_keepalive": True,
+        # Several installations may share one Redis database.
+        "global_keyprefix": f"{config.namespace}:" if config.namespace else "",
+    }
+
+
+def _no_options(_config: MessagingConfig) -> dict[str, Any]:
+    return {}
+
+
+PROFILES: Final[Mapping[str, BrokerProfile]] = {
+    profile.name: profile
+    for profile in (
+        BrokerProfile(
+            name="sqlite",
+            priorities=_LARGER_FIRST,
+            max_priority=None,
+            exact_topics=True,
+            reports_unroutable=True,
+            confirms=True,
+            replies_declare_queue=False,
+            transport_options=_sqlite_options,
+            publisher_options=_no_options,
+        ),
+        BrokerProfile(
+            name="amqp",
+            priorities=_LARGER_FIRST,
+            max_priority=7,
+            exact_topics=True,
+            reports_unroutable=True,
+            confirms=True,
+            replies_declare_queue=False,
+            transport_options=_no_options,
+            publisher_options=_amqp_publisher_options,
+        ),
+        BrokerProfile(
+            name="redis",
+            priorities=_SMALLER_FIRST,
+            max_priority=None,
+            exact_topics=False,
+            reports_unroutable=False,
+            confirms=True,  # LPUSH answers once the list has it
+            replies_declare_queue=True,
+            transport_options=_redis_options,
+            publisher_options=_no_options,
+        ),
+        # Brokers that kombu offers and nobody here has tested: `bus_conformance` tells.
+        BrokerProfile(
+            name="other",
+            priorities=_LARGER_FIRST,
+            max_priority=None,
+            exact_topics=False,
+            reports_unroutable=False,
+            confirms=False,
+            replies_declare_queue=False,
+            transport_options=_no_options,
+            publisher_options=_no_options,
+        ),
+    )
+}
+
+_SCHEMES: Final = {
+    "sqlite": "sqlite",
+    "amqp": "amqp",
+    "amqps": "amqp",
+    "pyamqp": "amqp",
+    "redis": "redis",
+    "rediss": "redis",
+    "sentinel": "redis",
+}
+
+
+def profile_for(broker_url: str) -> BrokerProfile:
+    """Return what is known about the broker at this URL.
+
+    Raises:
+        ConfigurationError: the URL names no scheme.
+    """
+    scheme = urlsplit(broker_url).scheme
+    if not scheme:
+        raise ConfigurationError(
+            f"BROKER_URL: expected a URL such as sqlite:///…, amqp://… or redis://…, "
+            f"got {broker_url!r}"
+        )
+    return PROFILES[_SCHEMES.get(scheme, "other")]

@@ -1,0 +1,166 @@
+"""MessageBus: what is published, and who subscribed to what."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from kombu import Connection
+
+import messaging.transport  # noqa: F401 - teaches kombu the scheme `sqlite`
+from messaging import codec
+from messaging.brokers import profile_for
+from messaging.clock import SYSTEM_CLOCK, Clock
+from messaging.config import MessagingConfig
+from messaging.envelope import Envelope, MessageKind
+from messaging.errors import ServiceNotFound, Unroutable
+from messaging.events import emit, message_published
+from messaging.handlers import Handler, HandlerTable
+from messaging.publisher import Publisher
+from messaging.publisher_pool import PublisherPool
+from messaging.registration import DEAD_LETTER, PERISHABLE
+from messaging.retry import RetryPolicy
+from messaging.topology import Topology
+from messaging.wire import WireMessage, to_wire
+
+#: Dead letters carry the raw body of a message that may itself have been too large.
+UNLIMITED_TYPES: Final = frozenset({DEAD_LETTER})
+#: How long a service that was seen on the broker is taken to be there.
+PRESENCE_SECONDS: Final = 60.0
+
+
+class MessageBus:
+    """Puts envelopes on the broker, and knows the handlers that this process subscribed.
+
+    Thread-safe; safe across forks. Opens no connection before the first publish.
+
+    Args:
+        config: the settings.
+        clock: time, for tests to move.
+    """
+
+    def __init__(self, config: MessagingConfig, clock: Clock = SYSTEM_CLOCK) -> None:
+        self.config = config
+        self.clock = clock
+        self.profile = profile_for(config.broker_url)
+        self.topology = Topology(config, self.profile)
+        self.handlers = HandlerTable()
+        self._pool = PublisherPool(self._open_publisher, config.broker_timeout_seconds)
+        self._present_until: dict[str, float] = {}
+
+    def subscribe(
+        self,
+        pattern: str,
+        function: Callable[..., Any],
+        *,
+        retry: RetryPolicy | None = None,
+        built_in: bool = False,
+    ) -> Handler:
+        """Have messages whose type matches the pattern handed to the function.
+
+        Args:
+            pattern: a message type, or a topic pattern with ``*`` and ``#``.
+            function: takes ``(data)`` or ``(data, message)``; may be ``async def``.
+            retry: when to try again; None: the default of the message's priority.
+            built_in: the library's own; not bound to broadcasts.
+
+        Raises:
+            ConfigurationError: no pattern, a second handler for it, or another signature.
+        """
+        return self.handlers.add(pattern, function, retry=retry, built_in=built_in)
+
+    def publish(self, envelope: Envelope, *, to: str | None = None) -> None:
+        """Put one message on the broker; on return the broker has it.
+
+        A command waits in the target's queue, also when the target was never started. An event
+        goes to whoever is subscribed by now. Blocks for a few ``broker_timeout_seconds`` at most.
+
+        Args:
+            envelope: the message.
+            to: put it into the queue of this service alone, whatever its kind.
+
+        Raises:
+            EncodeError, MessageTooLarge: cannot be sent.
+            ServiceNotFound: a request to a service that never started. NOT sent.
+            BrokerUnavailable, BrokerBusy: NOT sent; safe to send again.
+            PublishUncertain: maybe sent; send again only with the same id.
+        """
+        expires = envelope.kind is MessageKind.REQUEST or envelope.type in PERISHABLE
+        message = self._to_wire(envelope, expires=expires)
+        with self._pool.publisher() as publisher:
+            if to is not None or envelope.kind is MessageKind.COMMAND:
+                queue = self.topology.service_queue(to or envelope.target)
+                publisher.publish(message, "", queue.name, declare=queue, mandatory=True)
+            elif envelope.kind is MessageKind.EVENT:
+                exchange = self.topology.events_exchange
+                publisher.publish(message, exchange.name, envelope.type, declare=exchange)
+            elif envelope.kind is MessageKind.REQUEST:
+                self._publish_request(publisher, envelope.target, message)
+            else:
+                raise ValueError("a reply goes to a queue: use MessageBus.reply")
+        emit(message_published, envelope.source, envelope=envelope)
+
+    def reply(self, envelope: Envelope, queue_name: str) -> None:
+        """Put the answer to a request on the queue its sender named.
+
+        Raises:
+            Unroutable: the requester is gone. NOT sent.
+            EncodeError, MessageTooLarge, BrokerUnavailable, BrokerBusy, PublishUncertain: as
+                with `publish`.
+        """
+        message = self._to_wire(envelope, expires=True)
+        declare = None
+        if self.profile.replies_declare_queue:
+            declare = self.topology.reply_queue(queue_name)
+        with self._pool.publisher() as publisher:
+            publisher.publish(message, "", queue_name, declare=declare, mandatory=True)
+        emit(message_published, envelope.source, envelope=envelope)
+
+    def connection(self) -> Connection:
+        """Return a new, unopened connection for consuming. The caller closes it."""
+        options = self.profile.transport_options(self.config)
+        return self._new_connection(options)
+
+    def close(self) -> None:
+        """Close the idle connections. The bus may be used again afterwards."""
+        self._pool.close()
+
+    def _publish_request(self, publisher: Publisher, target: str, message: WireMessage) -> None:
+        exchange = self.topology.services_exchange
+        if not self.profile.reports_unroutable:
+            self._require_presence(publisher, target)
+        try:
+            publisher.publish(message, exchange.name, target, declare=exchange, mandatory=True)
+        except Unroutable as exc:
+            raise ServiceNotFound(target) from exc
+
+    def _require_presence(self, publisher: Publisher, target: str) -> None:
+        """Ask the broker who is bound, once in a while: it would drop the request silently."""
+        if self.clock.monotonic() < self._present_until.get(target, 0.0):
+            return
+        queue = self.topology.queue_name(target)
+        if not publisher.queue_exists(queue, self.topology.services_exchange.name):
+            raise ServiceNotFound(target)
+        self._present_until[target] = self.clock.monotonic() + PRESENCE_SECONDS
+
+    def _to_wire(self, envelope: Envelope, *, expires: bool) -> WireMessage:
+        limit = None if envelope.type in UNLIMITED_TYPES else self.config.max_message_bytes
+        body = codec.encode(envelope, limit)
+        number = self.topology.priority_number(envelope.priority)
+        return to_wire(envelope, body, number, expires=expires)
+
+    def _open_publisher(self) -> Publisher:
+        options = {
+            **self.profile.transport_options(self.config),
+            **self.profile.publisher_options(self.config),
+        }
+        return Publisher(
+            self._new_connection(options),
+            self.config.broker_timeout_seconds,
+            self.clock.monotonic,
+        )
+
+    def _new_connection(self, options: dict[str, Any]) -> Connection:
+        return Connection(
+            self.config.broker_url,
+            connect_timeout=self.config.broker_timeout_seconds,
+            transport_options=options,
+        )

@@ -1,0 +1,482 @@
+"""ServiceCommunicator: everything one service needs to talk to the others."""
+
+import asyncio
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from messaging.answers import AnsweredRequests, error_from, reply_to
+from messaging.bus import MessageBus
+from messaging.config import MessagingConfig
+from messaging.context import current_message
+from messaging.envelope import (
+    NO_HEADERS,
+    Envelope,
+    MessageKind,
+    MessagePriority,
+    expiry,
+    is_message_type,
+    is_service_name,
+    new_message_id,
+    utc_now,
+)
+from messaging.errors import (
+    BrokerError,
+    ConfigurationError,
+    EncodeError,
+    PublishUncertain,
+    RequestTimeout,
+)
+from messaging.parking import Parking
+from messaging.presence import Presence
+from messaging.registration import DISCOVER, Identity, Route
+from messaging.replies import ReplyQueue
+from messaging.retry import RetryPolicy
+
+if TYPE_CHECKING:
+    from messaging.worker.app import BusApp
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+#: Priorities whose messages wait in the database when the broker cannot take them.
+KEPT_WITHOUT_BROKER: Final = frozenset(
+    {MessagePriority.NORMAL, MessagePriority.HIGH, MessagePriority.CRITICAL}
+)
+
+
+class ServiceCommunicator:
+    """Sends, broadcasts, asks, answers and handles messages under the name of one service.
+
+    Thread-safe; safe across forks. Opens no connection and no database before the first use.
+
+    Args:
+        name: the service; its queue has the same name.
+        version: of the service, shown in the registry.
+        routes: HTTP routes of the gateway that this service answers, `Route` or dicts.
+        health_endpoint: path of the service's own HTTP health endpoint, if it has a server.
+        host: where that server is reached; None: this host.
+        port: of that server.
+        config: the settings; None: ``settings.MESSAGING``, read when first needed.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        version: str = "0",
+        routes: Sequence[Route | Mapping[str, Any]] = (),
+        health_endpoint: str | None = None,
+        host: str | None = None,
+        port: int | None = None,
+        config: MessagingConfig | None = None,
+    ) -> None:
+        if not is_service_name(name):
+            raise ConfigurationError(
+                f"ServiceCommunicator: expected a name of letters, digits, - and _, got {name!r}"
+            )
+        where = {} if host is None else {"host": host}
+        self.identity = Identity(
+            name=name,
+            version=version,
+            port=port,
+            health_endpoint=health_endpoint,
+            routes=[Identity.as_route(route) for route in routes],
+            **where,
+        )
+        self._config = config
+        self._subscribed: list[Callable[[MessageBus], object]] = []
+        self._answered = AnsweredRequests()
+        #: Where messages go that this service gives up.
+        self.parking = Parking(self)
+        #: Registration, heartbeat and the answers to health checks.
+        self.presence = Presence(self)
+
+    @property
+    def name(self) -> str:
+        """The service this communicator speaks for."""
+        return self.identity.name
+
+    @functools.cached_property
+    def bus(self) -> MessageBus:
+        """The bus underneath."""
+        if self._config is None:
+            from messaging.apps import configured
+
+            self._config = configured()
+        bus = MessageBus(self._config)
+        for subscribe in self._subscribed:
+            subscribe(bus)
+        return bus
+
+    @functools.cached_property
+    def celery_app(self) -> "BusApp":
+        """The Celery app that ``celery -A … worker`` finds. Imports Celery when first asked."""
+        from messaging.worker.app import create_app
+
+        return create_app(self)
+
+    @functools.cached_property
+    def _replies(self) -> ReplyQueue:
+        return ReplyQueue(self.bus, self.name)
+
+    def on_message(self, pattern: str, *, retry: RetryPolicy | None = None) -> Callable[[F], F]:
+        """Register the decorated function for the messages whose type matches the pattern.
+
+        The function takes ``(data)`` or ``(data, message)`` and may be ``async def``. What it
+        returns answers a request. It may be called again with the same message: after an
+        exception as ``retry`` says, and after the loss of a worker. `messaging.Reject` parks the
+        message, `messaging.Retry` tries it again later.
+
+        Args:
+            pattern: a type, or an AMQP topic pattern: ``document.*``, ``document.#``.
+            retry: when to try again; None: what holds for the message's priority.
+
+        Raises:
+            ConfigurationError: no pattern, a second handler for it, or another signature.
+        """
+
+        def register(function: F) -> F:
+            self._subscribe(pattern, function, retry=retry)
+            return function
+
+        return register
+
+    def send_to_service(
+        self,
+        target: str,
+        message_type: str,
+        data: Any = None,
+        *,
+        priority: MessagePriority | str = MessagePriority.NORMAL,
+        delay: float | None = None,
+        expires_in: float | None = None,
+        correlation_id: str | None = None,
+        headers: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Send a command to one service; it waits there, also for a service never started.
+
+        On return the broker has it, or the database where the broker is away (NORMAL and up) or
+        where ``delay`` is given; a relay publishes it from there. Blocks for a few
+        ``broker_timeout_seconds`` at most.
+
+        Args:
+            target: name of the service.
+            message_type: what it is about, dot-separated.
+            data: the payload, any JSON value.
+            priority: a `MessagePriority` or its name.
+            delay: seconds before it is sent.
+            expires_in: seconds after which nobody may handle it any more.
+            correlation_id: of the conversation; None: the handled message's, or its own id.
+            headers: free for the application.
+
+        Returns:
+            The message id.
+
+        Raises:
+            ValueError: a name or duration is not valid. NOT sent.
+            EncodeError, MessageTooLarge: cannot be sent.
+            BrokerUnavailable: LOW only. NOT sent; safe to send again.
+            PublishUncertain: LOW only. Maybe sent; sending again may double it.
+        """
+        if not is_service_name(target):
+            raise ValueError(f"not a service name: {target!r}")
+        envelope = self._envelope(
+            MessageKind.COMMAND,
+            message_type,
+            data,
+            target=target,
+            priority=priority,
+            expires_in=expires_in,
+            delay=delay,
+            correlation_id=correlation_id,
+            headers=headers,
+        )
+        return self._send(envelope, delay)
+
+    def broadcast(
+        self,
+        message_type: str,
+        data: Any = None,
+        *,
+        priority: MessagePriority | str = MessagePriority.NORMAL,
+        delay: float | None = None,
+        expires_in: float | None = None,
+        correlation_id: str | None = None,
+        headers: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Tell every service that subscribes to this type; each handles it once.
+
+        A service is subscribed from its first start on, and gets what is broadcast while it is
+        down. Arguments, errors and promises as with `send_to_service`.
+
+        Returns:
+            The message id, the same for all.
+        """
+        envelope = self._envelope(
+            MessageKind.EVENT,
+            message_type,
+            data,
+            priority=priority,
+            expires_in=expires_in,
+            delay=delay,
+            correlation_id=correlation_id,
+            headers=headers,
+        )
+        return self._send(envelope, delay)
+
+    def request(
+        self,
+        target: str,
+        message_type: str,
+        data: Any = None,
+        *,
+        timeout: float | None = None,
+        priority: MessagePriority | str = MessagePriority.HIGH,
+        correlation_id: str | None = None,
+        headers: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Ask one service and wait for its answer.
+
+        Inside a handler of a request the wait is no longer than what that request has left.
+
+        Args:
+            target: name of the service.
+            message_type: what is asked.
+            data: any JSON value.
+            timeout: seconds; None: ``request_timeout_seconds``.
+            priority: HIGH unless given: somebody is waiting.
+            correlation_id: as with `send_to_service`.
+            headers: as with `send_to_service`.
+
+        Returns:
+            What the handler returned.
+
+        Raises:
+            ServiceNotFound: no service of that name ever started. NOT sent.
+            RequestTimeout: no answer in time; whether it was handled is unknown.
+            RemoteError: the handler failed.
+            BrokerUnavailable: NOT sent; safe to ask again.
+            ValueError, EncodeError, MessageTooLarge: cannot be sent.
+        """
+        envelope, seconds = self._request_envelope(
+            target, message_type, data, timeout, priority, correlation_id, headers
+        )
+        future = self._ask(envelope)
+        try:
+            return self._answer(future.result(seconds))
+        except TimeoutError:
+            raise RequestTimeout(target, message_type, seconds) from None
+        finally:
+            self._replies.forget(envelope.id)
+
+    async def request_async(
+        self,
+        target: str,
+        message_type: str,
+        data: Any = None,
+        *,
+        timeout: float | None = None,
+        priority: MessagePriority | str = MessagePriority.HIGH,
+        correlation_id: str | None = None,
+        headers: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Ask one service without blocking the event loop; else as `request`."""
+        envelope, seconds = self._request_envelope(
+            target, message_type, data, timeout, priority, correlation_id, headers
+        )
+        future = await asyncio.to_thread(self._ask, envelope)
+        try:
+            return self._answer(await asyncio.wait_for(asyncio.wrap_future(future), seconds))
+        except TimeoutError:
+            raise RequestTimeout(target, message_type, seconds) from None
+        finally:
+            self._replies.forget(envelope.id)
+
+    def respond(self, message: Envelope, data: Any = None) -> str:
+        """Answer a request before its handler returns. Once: the handler's result is dropped then.
+
+        Returns:
+            The id of the reply.
+
+        Raises:
+            ValueError: the message is no request.
+            AlreadySettled: it has been answered.
+            Unroutable: the requester is gone. NOT sent.
+            BrokerUnavailable: NOT sent; safe to answer again.
+        """
+        if message.reply_to is None:
+            raise ValueError(f"{message.type!r} ({message.kind}) wants no answer")
+        with self._answered.answering(message.id):
+            reply = reply_to(message, self.name, data)
+            self.bus.reply(reply, message.reply_to)
+        return reply.id
+
+    def discover(self, service: str, *, timeout: float | None = None) -> dict[str, Any]:
+        """Ask the gateway's registry about a service.
+
+        Returns:
+            ``{name, state, version, instances: […], routes, handles, subscriptions}``, as one
+            entry of ``bus_services --json``.
+
+        Raises:
+            ServiceNotFound: the gateway never started, or RemoteError: it knows no such service.
+            RequestTimeout, BrokerUnavailable: as with `request`.
+        """
+        answer = self.request(
+            self.bus.config.gateway_name, DISCOVER, {"name": service}, timeout=timeout
+        )
+        return dict(answer)
+
+    def tell(self, target: str, message_type: str, data: Any, *, expires_in: float) -> None:
+        """Send a command that is worth nothing once it is late: never kept in the database.
+
+        Raises:
+            BrokerUnavailable, PublishUncertain: not sent, or maybe; the next one will tell.
+        """
+        envelope = self._envelope(
+            MessageKind.COMMAND,
+            message_type,
+            data,
+            target=target,
+            priority=MessagePriority.HIGH,
+            expires_in=expires_in,
+        )
+        self.bus.publish(envelope)
+
+    def close(self) -> None:
+        """Close connections and stop the reply thread. The communicator may be used again."""
+        if "_replies" in self.__dict__:
+            self._replies.close()
+            del self.__dict__["_replies"]
+        if "bus" in self.__dict__:
+            self.bus.close()
+
+    def was_answered(self, message: Envelope) -> bool:
+        """Return whether `respond` has answered this request."""
+        return message.id in self._answered
+
+    def subscribe_built_in(self, pattern: str, function: Callable[..., Any]) -> None:
+        """Register one of the library's own handlers; the service may replace it."""
+        self._subscribe(pattern, function, built_in=True)
+
+    def _subscribe(self, pattern: str, function: Callable[..., Any], **options: Any) -> None:
+        # Handlers are registered at import, before settings may be read: the bus comes later.
+        if "bus" in self.__dict__:
+            self.bus.subscribe(pattern, function, **options)
+        else:
+            self._subscribed.append(lambda bus: bus.subscribe(pattern, function, **options))
+
+    def _send(self, envelope: Envelope, delay: float | None) -> str:
+        from messaging import outbox
+
+        if delay:
+            self._check_encodable(envelope)
+            outbox.store(envelope, delay_seconds=delay)
+            return envelope.id
+        try:
+            self.bus.publish(envelope)
+        except (BrokerError, PublishUncertain) as exc:
+            if envelope.priority not in KEPT_WITHOUT_BROKER:
+                raise
+            # The same id goes out again: a copy that did arrive can be recognised.
+            outbox.store(envelope, delay_seconds=0.0, error=str(exc))
+        return envelope.id
+
+    def _check_encodable(self, envelope: Envelope) -> None:
+        from messaging import codec
+
+        codec.encode(envelope, self.bus.config.max_message_bytes)
+
+    def _ask(self, envelope: Envelope) -> "Future[Envelope]":
+        future = self._replies.expect(envelope.id)
+        try:
+            self.bus.publish(envelope)
+        except BaseException:
+            self._replies.forget(envelope.id)
+            raise
+        return future
+
+    def _answer(self, reply: Envelope) -> Any:
+        error = error_from(reply)
+        if error is not None:
+            raise error
+        return reply.data
+
+    def _request_envelope(
+        self,
+        target: str,
+        message_type: str,
+        data: Any,
+        timeout: float | None,
+        priority: MessagePriority | str,
+        correlation_id: str | None,
+        headers: Mapping[str, Any] | None,
+    ) -> tuple[Envelope, float]:
+        if not is_service_name(target):
+            raise ValueError(f"not a service name: {target!r}")
+        seconds = self.bus.config.request_timeout_seconds if timeout is None else timeout
+        cause = current_message()
+        if cause is not None and cause.kind is MessageKind.REQUEST and cause.expires_at:
+            # Whoever asked us will not wait longer; neither need the next service.
+            seconds = min(seconds, (cause.expires_at - utc_now()).total_seconds())
+        if seconds <= 0:
+            raise RequestTimeout(target, message_type, max(0.0, seconds))
+        envelope = self._envelope(
+            MessageKind.REQUEST,
+            message_type,
+            data,
+            target=target,
+            priority=priority,
+            expires_in=seconds,
+            correlation_id=correlation_id,
+            headers=headers,
+            reply_to=self._replies.name,
+        )
+        return envelope, seconds
+
+    def _envelope(
+        self,
+        kind: MessageKind,
+        message_type: str,
+        data: Any,
+        *,
+        target: str = "",
+        priority: MessagePriority | str,
+        expires_in: float | None = None,
+        delay: float | None = None,
+        correlation_id: str | None = None,
+        headers: Mapping[str, Any] | None = None,
+        reply_to: str | None = None,
+    ) -> Envelope:
+        if not is_message_type(message_type):
+            raise ValueError(f"not a message type (words joined by dots): {message_type!r}")
+        for name, seconds in (("delay", delay), ("expires_in", expires_in)):
+            if seconds is not None and not 0 <= seconds < 10 * 365 * 86_400:
+                raise ValueError(f"{name} is not a number of seconds from 0: {seconds!r}")
+        message_id = new_message_id()
+        cause = current_message()
+        created_at = utc_now()
+        try:
+            return Envelope(
+                id=message_id,
+                type=message_type,
+                kind=kind,
+                source=self.name,
+                target=target,
+                priority=MessagePriority(priority),
+                data={} if data is None else data,
+                created_at=created_at,
+                # The time it may take counts from when it is sent.
+                expires_at=expiry(
+                    created_at, None if expires_in is None else expires_in + (delay or 0.0)
+                ),
+                correlation_id=correlation_id or (cause.correlation_id if cause else message_id),
+                causation_id=cause.id if cause else None,
+                reply_to=reply_to,
+                traceparent=cause.traceparent if cause else None,
+                headers=MappingProxyType(dict(headers)) if headers else NO_HEADERS,
+            )
+        except TypeError as exc:
+            raise EncodeError(f"headers of {message_type!r} are not an object: {exc}") from exc

@@ -1,0 +1,138 @@
+"""``settings.MESSAGING`` as one frozen, validated object. Built once, passed on as an argument."""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+from messaging.envelope import is_service_name
+from messaging.errors import ConfigurationError
+
+WORKER_POOLS = ("threads", "prefork", "solo")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessagingConfig:
+    """Every setting of the library with its default and unit.
+
+    Durations are seconds. An unknown key, a value of the wrong kind and a contradiction between
+    two settings raise `ConfigurationError`.
+    """
+
+    #: Where the broker is: ``sqlite:////path``, ``amqp://…`` or ``redis://…``.
+    broker_url: str
+    #: Put before every queue and exchange name, so that installations can share a broker.
+    namespace: str = ""
+    #: The service that keeps the registry and the dead letters.
+    gateway_name: str = "api-gateway"
+
+    #: How often every instance says that it lives.
+    heartbeat_seconds: float = 5.0
+    #: Silent for so long: SUSPECT. Three heartbeats, so that one lost message is no alarm.
+    suspect_seconds: float = 15.0
+    #: Silent for so long: DOWN.
+    down_seconds: float = 30.0
+    #: Silent for so long: the instance is forgotten.
+    gone_seconds: float = 600.0
+    #: How often the gateway asks every service for its health.
+    health_check_seconds: float = 30.0
+
+    #: How long `request` waits for an answer where the caller names no timeout.
+    request_timeout_seconds: float = 30.0
+    #: Longest wait for a broker to connect, to take a message and to confirm it.
+    broker_timeout_seconds: float = 4.0
+    #: Largest encoded message.
+    max_message_bytes: int = 262_144
+
+    #: Celery pool of the workers: threads, prefork (hard time limits) or solo (tests only).
+    worker_pool: str = "threads"
+    #: Messages one worker handles at the same time.
+    worker_concurrency: int = 4
+    #: How often the relay looks for messages that are due; later ones it sees ahead of time.
+    relay_tick_seconds: float = 0.5
+
+    #: Embedded broker: an instance that is alive but frozen loses its messages after this.
+    lease_seconds: float = 60.0
+    #: Embedded broker: waiting this long moves a message up one priority; 0 turns it off.
+    ageing_seconds: float = 60.0
+    #: Redis: what a killed worker held comes back after this. Longer than any handler runs,
+    #: or Redis hands the message to a second worker meanwhile.
+    redis_visibility_timeout_seconds: int = 600
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            self._check_kind(field.name, field.type)
+        self._check_rules()
+
+    @classmethod
+    def from_mapping(cls, settings: Mapping[str, Any]) -> Self:
+        """Return the configuration for a ``MESSAGING`` dict; keys in any case.
+
+        Raises:
+            ConfigurationError: unknown key (the text names the nearest match) or bad value.
+        """
+        known = {field.name: field.type for field in fields(cls)}
+        values: dict[str, Any] = {}
+        for key, value in settings.items():
+            name = key.lower()
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                raise ConfigurationError(f"MESSAGING[{key!r}]: unknown setting{hint}")
+            values[name] = _from_text(name, value, known[name])
+        if "broker_url" not in values:
+            raise ConfigurationError("MESSAGING['broker_url']: expected a URL, got nothing")
+        return cls(**values)
+
+    def _check_kind(self, name: str, kind: Any) -> None:
+        value = getattr(self, name)
+        allowed = {str: (str,), int: (int,), float: (int, float)}[kind]
+        if not isinstance(value, allowed) or isinstance(value, bool):
+            raise _wrong(name, f"expected {kind.__name__}", value)
+
+    def _check_rules(self) -> None:
+        if not is_service_name(self.gateway_name):
+            raise _wrong("gateway_name", "expected a service name", self.gateway_name)
+        if self.namespace and not is_service_name(self.namespace):
+            raise _wrong("namespace", "expected letters, digits, - and _", self.namespace)
+        if self.worker_pool not in WORKER_POOLS:
+            raise _wrong("worker_pool", f"expected one of {WORKER_POOLS}", self.worker_pool)
+        for name in _POSITIVE:
+            if getattr(self, name) <= 0:
+                raise _wrong(name, "expected more than 0", getattr(self, name))
+        if self.ageing_seconds < 0:
+            raise _wrong("ageing_seconds", "expected 0 or more", self.ageing_seconds)
+        if not self.suspect_seconds < self.down_seconds < self.gone_seconds:
+            raise _wrong("down_seconds", "expected suspect < down < gone", self.down_seconds)
+        if self.suspect_seconds < 2 * self.heartbeat_seconds:
+            raise _wrong(
+                "suspect_seconds", "expected at least 2 heartbeat_seconds", self.suspect_seconds
+            )
+
+
+_POSITIVE = (
+    "heartbeat_seconds",
+    "suspect_seconds",
+    "health_check_seconds",
+    "request_timeout_seconds",
+    "broker_timeout_seconds",
+    "max_message_bytes",
+    "worker_concurrency",
+    "relay_tick_seconds",
+    "lease_seconds",
+    "redis_visibility_timeout_seconds",
+)
+
+
+def _from_text(name: str, value: Any, kind: Any) -> Any:
+    """Turn the text of an environment variable into the kind the setting has."""
+    if kind is str or not isinstance(value, str):
+        return value
+    try:
+        return kind(value)
+    except ValueError as exc:
+        raise _wrong(name, f"expected {kind.__name__}", value) from exc
+
+
+def _wrong(name: str, expected: str, got: object) -> ConfigurationError:
+    return ConfigurationError(f"MESSAGING[{name!r}]: {expected}, got {got!r}")

@@ -1,0 +1,130 @@
+"""The envelope: one immutable message with its headers. Knows no broker, no Django, no Celery."""
+
+import copyreg
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any, Final
+
+import uuid_utils
+
+ENVELOPE_VERSION: Final = 1
+
+#: Dot-separated words, as routing keys of a topic exchange are.
+TYPE_PATTERN: Final = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
+#: AMQP limits a routing key to 255 bytes; the rest is kept for a namespace.
+MAX_TYPE_LENGTH: Final = 200
+#: No dots: `<service>.custody` and `reply.<service>.…` are queues of the same service.
+SERVICE_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
+
+NO_HEADERS: Final[Mapping[str, Any]] = MappingProxyType({})
+
+# Envelopes travel to the children of a prefork pool; the standard library cannot pickle a
+# read-only mapping by itself.
+copyreg.pickle(MappingProxyType, lambda headers: (MappingProxyType, (dict(headers),)))
+# A forked child must not repeat the random numbers of its parent.
+os.register_at_fork(after_in_child=uuid_utils.reseed_rng)
+
+
+class MessagePriority(StrEnum):
+    """How urgent a message is. Always by name: the number differs with the broker."""
+
+    LOW = "LOW"
+    NORMAL = "NORMAL"
+    HIGH = "HIGH"
+    CRITICAL = "CRITICAL"
+
+
+class MessageKind(StrEnum):
+    """What is wanted of the receiver."""
+
+    #: To one service, no answer wanted.
+    COMMAND = "command"
+    #: To every service that subscribes; said in the past tense.
+    EVENT = "event"
+    #: To one service, an answer is wanted.
+    REQUEST = "request"
+    #: The answer to a request.
+    REPLY = "reply"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Envelope:
+    """One message as it was said. Attempts to hand it over are deliveries, not envelopes."""
+
+    #: UUIDv7, set by the sender, the same for every copy and every attempt.
+    id: str
+    #: What it is about, dot-separated: ``get.user.details``.
+    type: str
+    kind: MessageKind
+    #: The service that said it.
+    source: str
+    #: The service it is for; empty for events.
+    target: str = ""
+    priority: MessagePriority = MessagePriority.NORMAL
+    #: The payload, any JSON value.
+    data: Any = None
+    #: When it was said, by the sender's clock.
+    created_at: datetime
+    #: After this instant nobody may handle it any more; None: never.
+    expires_at: datetime | None = None
+    #: The same for a whole conversation; the id of its first message unless given.
+    correlation_id: str
+    #: Id of the message during whose handling this one was sent.
+    causation_id: str | None = None
+    #: Queue for the answer; requests only.
+    reply_to: str | None = None
+    #: 1 at first; set higher when a retry is published.
+    attempt: int = 1
+    #: The service that keeps the message until its outcome, where not the source.
+    custodian: str | None = None
+    #: 0, and 1 more with each replay.
+    generation: int = 0
+    #: W3C trace context, carried on as it came.
+    traceparent: str | None = None
+    #: Free for applications; JSON values.
+    headers: Mapping[str, Any] = field(default_factory=lambda: NO_HEADERS)
+    version: int = ENVELOPE_VERSION
+    #: Set when envelopes are signed.
+    signature: str | None = None
+
+    def is_expired(self, now: datetime) -> bool:
+        """Return whether nobody may handle this message at that instant any more."""
+        return self.expires_at is not None and now > self.expires_at
+
+    def next_attempt(self, attempt: int) -> "Envelope":
+        """Return the same message with its attempt count set."""
+        return replace(self, attempt=attempt)
+
+
+def new_message_id() -> str:
+    """Return a new UUIDv7 as text: unique, and ordered by the time of its making."""
+    return str(uuid_utils.uuid7())
+
+
+def utc_now() -> datetime:
+    """Return the present instant, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+def expiry(created_at: datetime, expires_in: float | None) -> datetime | None:
+    """Return the instant ``expires_in`` seconds after ``created_at``; None stays None."""
+    return None if expires_in is None else created_at + timedelta(seconds=expires_in)
+
+
+def is_message_type(text: object) -> bool:
+    """Return whether this is a message type: words of letters, digits, - and _, joined by dots."""
+    return (
+        isinstance(text, str)
+        and len(text) <= MAX_TYPE_LENGTH
+        and TYPE_PATTERN.fullmatch(text) is not None
+    )
+
+
+def is_service_name(text: object) -> bool:
+    """Return whether this is a service name: letters, digits, - and _, at most 100."""
+    return isinstance(text, str) and SERVICE_PATTERN.fullmatch(text) is not None

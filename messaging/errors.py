@@ -1,0 +1,210 @@
+"""Every exception of the bus, and whether sending again is safe.
+
+::
+
+    MessagingError                      base; its text is never empty
+    ├─ ConfigurationError               a setting is missing or wrong: key, expected, got
+    ├─ CodecError
+    │   ├─ EncodeError                  the message cannot be written as JSON; not sent
+    │   ├─ DecodeError                  what arrived is not an envelope
+    │   └─ MessageTooLarge              over max_message_bytes; not sent
+    ├─ PublishError                     NOT sent; safe to send again
+    │   ├─ Unroutable                   the broker has nowhere to put it
+    │   └─ PublishUncertain             maybe sent; send again only with the same message id
+    ├─ BrokerError
+    │   ├─ BrokerUnavailable            no connection; NOT sent, safe to send again
+    │   └─ BrokerBusy                   contention past its budget; NOT sent, safe to send again
+    ├─ DeliveryError
+    │   ├─ AlreadySettled               answered or settled a second time: a programming error
+    │   └─ LeaseLost                    another consumer owns the delivery now; stop
+    └─ RequestError
+        ├─ ServiceNotFound              nobody of that name has ever started; not sent
+        ├─ RequestTimeout               no answer in time; the outcome is unknown
+        └─ RemoteError                  the handler answered with an error
+
+    HandlerSignal                       control flow, raised by handlers, never an error
+    ├─ Retry                            try again later
+    └─ Reject                           park as a dead letter now
+"""
+
+from typing import Any
+
+
+class MessagingError(Exception):
+    """The message bus could not do what was asked."""
+
+    def __str__(self) -> str:
+        return super().__str__() or (self.__doc__ or "").split("\n", 1)[0]
+
+
+class ConfigurationError(MessagingError):
+    """A setting is missing or wrong: the text names the key, what was expected, what was got."""
+
+
+class CodecError(MessagingError):
+    """A message could not be turned into bytes, or bytes into a message."""
+
+
+class EncodeError(CodecError):
+    """The message cannot be written as JSON. It was not sent; sending it again fails again."""
+
+
+class DecodeError(CodecError):
+    """What arrived is not an envelope this version understands.
+
+    Attributes:
+        reason: the dead-letter reason, ``invalid``, ``too_large`` or ``bad_signature``.
+    """
+
+    def __init__(self, text: str, *, reason: str = "invalid") -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
+class MessageTooLarge(CodecError):
+    """The encoded message is larger than ``max_message_bytes``. It was not sent.
+
+    Attributes:
+        size: bytes of the encoded message.
+        limit: bytes allowed.
+    """
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(f"message of {size} bytes is over the limit of {limit} bytes")
+        self.size = size
+        self.limit = limit
+
+
+class PublishError(MessagingError):
+    """The message was NOT sent. Sending it again is safe."""
+
+
+class Unroutable(PublishError):
+    """No queue is bound for this exchange and routing key: the message was NOT sent.
+
+    Attributes:
+        exchange: name of the exchange, ``""`` for the default one.
+        routing_key: the key that matched no binding.
+    """
+
+    def __init__(self, exchange: str, routing_key: str) -> None:
+        super().__init__(
+            f"no queue is bound to {exchange or 'the default exchange'} "
+            f"for routing key {routing_key!r}"
+        )
+        self.exchange = exchange
+        self.routing_key = routing_key
+
+
+class PublishUncertain(PublishError):
+    """The connection broke while the broker was confirming: the message may have been sent.
+
+    Send it again only with the same message id, so that a second copy can be recognised.
+    """
+
+
+class BrokerError(MessagingError):
+    """The broker did not do its part."""
+
+
+class BrokerUnavailable(BrokerError):
+    """No connection to the broker. The message was NOT sent; sending it again is safe."""
+
+
+class BrokerBusy(BrokerError):
+    """Others kept the broker's file locked past the budget. NOT sent; sending again is safe."""
+
+
+class DeliveryError(MessagingError):
+    """One attempt to hand over a message went wrong."""
+
+
+class AlreadySettled(DeliveryError):
+    """This delivery or request has been answered before. A programming error; do not repeat."""
+
+
+class LeaseLost(DeliveryError):
+    """The lease on a delivery is over: the message has been or will be delivered again."""
+
+    def __init__(self, token: Any) -> None:
+        super().__init__(f"lease {token!r} is no longer held by this consumer")
+        self.token = token
+
+
+class RequestError(MessagingError):
+    """A request brought no answer that can be used."""
+
+
+class ServiceNotFound(RequestError):
+    """No service of that name has ever started on this broker. The request was not sent.
+
+    Attributes:
+        name: the service asked for.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"no service named {name!r} has ever started on this broker")
+        self.name = name
+
+
+class RequestTimeout(RequestError):
+    """No answer came in time. Whether the request was handled is unknown.
+
+    Ask again only what may be done twice.
+
+    Attributes:
+        seconds: how long was waited.
+    """
+
+    def __init__(self, target: str, message_type: str, seconds: float) -> None:
+        super().__init__(
+            f"no answer from {target!r} to {message_type!r} within {seconds:g} s; "
+            "whether it was handled is unknown"
+        )
+        self.seconds = seconds
+
+
+class RemoteError(RequestError):
+    """The handler of the other service answered with an error.
+
+    Never rebuilt into the other side's exception class: a name on the wire loads no code.
+
+    Attributes:
+        type: class name of the error at the other side.
+        message: its text.
+        retryable: whether the other side says that asking again may help.
+    """
+
+    def __init__(self, type: str, message: str, *, retryable: bool = False) -> None:
+        super().__init__(f"{type}: {message}")
+        self.type = type
+        self.message = message
+        self.retryable = retryable
+
+
+class HandlerSignal(Exception):
+    """Raised by a handler to say what shall become of the message."""
+
+
+class Retry(HandlerSignal):
+    """Try this message again.
+
+    Args:
+        delay_seconds: wait that long first; None leaves it to the retry policy.
+    """
+
+    def __init__(self, delay_seconds: float | None = None) -> None:
+        super().__init__(f"again in {delay_seconds} s" if delay_seconds is not None else "again")
+        self.delay_seconds = delay_seconds
+
+
+class Reject(HandlerSignal):
+    """Park this message as a dead letter now, without another attempt.
+
+    Args:
+        reason: text for people, stored with the dead letter.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason

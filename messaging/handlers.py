@@ -1,0 +1,120 @@
+"""Which function handles which message type."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from messaging.async_loop import run_coroutine
+from messaging.envelope import Envelope
+from messaging.errors import ConfigurationError
+from messaging.patterns import is_literal, is_pattern, matches, specificity
+from messaging.retry import DEFAULT_POLICIES, RetryPolicy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handler:
+    """One function and the messages it is for."""
+
+    pattern: str
+    function: Callable[..., Any]
+    takes_message: bool
+    is_async: bool
+    retry: RetryPolicy | None
+    #: The library's own: answered by every service, not bound to broadcasts.
+    built_in: bool = False
+
+    def policy(self, envelope: Envelope) -> RetryPolicy:
+        """Return when to try a message again that this handler failed."""
+        return self.retry or DEFAULT_POLICIES[envelope.priority]
+
+    def call(self, envelope: Envelope) -> Any:
+        """Run the function and return what it returns; an async one to its end."""
+        arguments = (envelope.data, envelope) if self.takes_message else (envelope.data,)
+        result = self.function(*arguments)
+        return run_coroutine(result) if self.is_async else result
+
+
+class HandlerTable:
+    """The handlers of one service; of those that match a type, the most specific one has it."""
+
+    def __init__(self) -> None:
+        self._handlers: dict[str, Handler] = {}
+        self._found: dict[str, Handler | None] = {}
+
+    def add(
+        self,
+        pattern: str,
+        function: Callable[..., Any],
+        *,
+        retry: RetryPolicy | None = None,
+        built_in: bool = False,
+    ) -> Handler:
+        """Register a function; see `MessageBus.subscribe`."""
+        if not is_pattern(pattern):
+            raise ConfigurationError(
+                f"on_message: expected a type or topic pattern such as 'document.*', "
+                f"got {pattern!r}"
+            )
+        known = self._handlers.get(pattern)
+        if known is not None and not known.built_in:
+            raise ConfigurationError(
+                f"on_message: {pattern!r} is handled by {_name(known.function)} already, "
+                f"got {_name(function)} as well"
+            )
+        handler = Handler(
+            pattern=pattern,
+            function=function,
+            takes_message=_takes_message(function),
+            is_async=inspect.iscoroutinefunction(function),
+            retry=retry,
+            built_in=built_in,
+        )
+        self._handlers[pattern] = handler
+        self._found.clear()
+        return handler
+
+    def find(self, message_type: str) -> Handler | None:
+        """Return the handler for a type; None if no pattern matches it."""
+        try:
+            return self._found[message_type]
+        except KeyError:
+            pass
+        if len(self._found) >= 10_000:  # types come from outside: memory must not
+            self._found.clear()
+        self._found[message_type] = handler = self._search(message_type)
+        return handler
+
+    def patterns(self) -> list[str]:
+        """Return every pattern the service itself registered, sorted."""
+        return sorted(h.pattern for h in self._handlers.values() if not h.built_in)
+
+    def types(self) -> list[str]:
+        """Return the patterns that are plain message types, sorted."""
+        return [pattern for pattern in self.patterns() if is_literal(pattern)]
+
+    def _search(self, message_type: str) -> Handler | None:
+        exact = self._handlers.get(message_type)
+        if exact is not None:
+            return exact
+        candidates = [h for h in self._handlers.values() if matches(h.pattern, message_type)]
+        return max(candidates, key=lambda h: specificity(h.pattern), default=None)
+
+
+def _takes_message(function: Callable[..., Any]) -> bool:
+    """Return whether the function takes (data, message) rather than (data)."""
+    signature = inspect.signature(function)
+    for count in (2, 1):
+        try:
+            signature.bind(*range(count))
+        except TypeError:
+            continue
+        return count == 2
+    raise ConfigurationError(
+        f"on_message: expected a function of (data) or (data, message), "
+        f"got {_name(function)}{signature}"
+    )
+
+
+def _name(function: Callable[..., Any]) -> str:
+    return getattr(function, "__qualname__", repr(function))

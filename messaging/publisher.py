@@ -1,0 +1,195 @@
+"""One held connection that publishes, with every error of the broker told apart."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from kombu import Connection, Exchange, Queue
+from kombu.exceptions import OperationalError
+
+from messaging.errors import (
+    BrokerError,
+    BrokerUnavailable,
+    PublishError,
+    PublishUncertain,
+    Unroutable,
+)
+from messaging.wire import CONTENT_ENCODING, CONTENT_TYPE, WireMessage
+
+#: AMQP reply code of a mandatory message that no queue took.
+NO_ROUTE: Final = 312
+#: A connection that rested longer is probed before use: brokers restart, firewalls forget.
+PROBE_AFTER_SECONDS: Final = 1.0
+
+
+class Publisher:
+    """One connection and channel to publish on. Not thread-safe: borrow it from the pool.
+
+    Args:
+        connection: an unopened kombu connection, opened when first needed.
+        timeout_seconds: longest wait for connecting, and for each answer of the broker.
+        monotonic: the clock that measures rest.
+    """
+
+    def __init__(
+        self, connection: Connection, timeout_seconds: float, monotonic: Callable[[], float]
+    ) -> None:
+        self._connection = connection
+        self._timeout_seconds = timeout_seconds
+        self._monotonic = monotonic
+        self._channel: Any = None
+        self._declared: set[str] = set()
+        self._used_at = 0.0
+
+    def publish(
+        self,
+        message: WireMessage,
+        exchange: str,
+        routing_key: str,
+        *,
+        declare: Queue | Exchange | None = None,
+        mandatory: bool = False,
+    ) -> None:
+        """Hand one message to the broker; on return it has confirmed that it has it.
+
+        A held connection that turns out dead is replaced once.
+
+        Args:
+            message: what to send.
+            exchange: exchange name, ``""`` for the default one.
+            routing_key: queue name with the default exchange, else the key to route by.
+            declare: a queue or exchange to make sure of first; remembered for this connection.
+            mandatory: whether being routed nowhere is an error.
+
+        Raises:
+            Unroutable: mandatory, and no queue took it. NOT sent.
+            PublishError: the broker refused it. NOT sent.
+            BrokerUnavailable: no connection. NOT sent; safe to send again.
+            PublishUncertain: the connection broke before the broker confirmed. Maybe sent.
+        """
+        was_held = self._channel is not None
+        was_declared = declare is not None and declare.name in self._declared
+        try:
+            self._attempt(message, exchange, routing_key, declare, mandatory)
+        except (BrokerError, PublishError) as exc:
+            # Whatever it was: RabbitMQ closes a channel with its answer, and what was declared
+            # on this connection may be gone with the broker's contents.
+            self.close()
+            may_heal = was_declared if isinstance(exc, Unroutable) else was_held
+            if not may_heal:
+                raise
+            first = exc
+        else:
+            return
+        try:
+            self._attempt(message, exchange, routing_key, declare, mandatory)
+        except (BrokerError, PublishError) as exc:
+            self.close()
+            if isinstance(first, PublishUncertain):
+                raise first from exc  # the first copy may have arrived all the same
+            raise
+
+    def queue_exists(self, queue: str, exchange: str) -> bool:
+        """Return whether a queue is bound to a direct exchange, on brokers without ``mandatory``.
+
+        Raises:
+            BrokerUnavailable: no connection.
+        """
+        self._ensure_connected()
+        try:
+            return any(queue == row[2] for row in self._channel.get_table(exchange))
+        except KeyError:
+            return False  # nobody has declared that exchange yet
+        except self._errors as exc:
+            self.close()
+            raise BrokerUnavailable(_text(exc)) from exc
+
+    def close(self) -> None:
+        """Drop the connection; the next publish opens it anew. Idempotent."""
+        self._channel = None
+        self._declared.clear()
+        self._connection.close()
+
+    @property
+    def _errors(self) -> tuple[type[BaseException], ...]:
+        return (*self._connection.connection_errors, *self._connection.channel_errors, OSError)
+
+    def _attempt(
+        self,
+        message: WireMessage,
+        exchange: str,
+        routing_key: str,
+        declare: Queue | Exchange | None,
+        mandatory: bool,
+    ) -> None:
+        self._ensure_connected()
+        if declare is not None and declare.name not in self._declared:
+            self._declare(declare)
+        channel = self._channel
+        prepared = channel.prepare_message(
+            message.body,
+            priority=message.priority,
+            content_type=CONTENT_TYPE,
+            content_encoding=CONTENT_ENCODING,
+            headers=message.headers,
+            properties=dict(message.properties),
+        )
+        try:
+            channel.basic_publish(
+                prepared,
+                exchange=exchange,
+                routing_key=routing_key,
+                mandatory=mandatory,
+                confirm_timeout=self._timeout_seconds,
+            )
+        except BrokerError:
+            raise  # of the embedded broker, which knows for certain
+        except self._errors as exc:
+            if getattr(exc, "reply_code", None) == NO_ROUTE:
+                raise Unroutable(exchange, routing_key) from exc
+            if isinstance(exc, self._connection.connection_errors):
+                raise PublishUncertain(
+                    f"the connection broke while publishing: {_text(exc)}"
+                ) from exc
+            raise PublishError(f"the broker refused the message: {_text(exc)}") from exc
+        self._used_at = self._monotonic()
+
+    def _ensure_connected(self) -> None:
+        try:
+            if self._channel is None:
+                self._connection.ensure_connection(
+                    max_retries=1, interval_start=0.1, timeout=self._timeout_seconds
+                )
+                self._channel = self._connection.channel()
+            elif self._monotonic() - self._used_at > PROBE_AFTER_SECONDS:
+                self._probe()
+        except BrokerError:
+            raise
+        except (*self._errors, OperationalError) as exc:
+            raise BrokerUnavailable(_text(exc)) from exc
+        self._used_at = self._monotonic()
+
+    def _probe(self) -> None:
+        """Find out whether a rested connection still lives, before anything is sent on it."""
+        driver = self._connection.transport.driver_type
+        if driver == "amqp":
+            try:
+                self._connection.drain_events(timeout=0)
+            except TimeoutError:
+                return  # nothing to read: neither a farewell nor a reset
+        elif driver == "redis":
+            self._channel.client.ping()
+
+    def _declare(self, entity: Queue | Exchange) -> None:
+        try:
+            entity(self._channel).declare()
+        except BrokerError:
+            raise
+        except self._errors as exc:
+            if isinstance(exc, self._connection.connection_errors):
+                raise BrokerUnavailable(_text(exc)) from exc
+            raise PublishError(f"{entity.name!r} cannot be declared: {_text(exc)}") from exc
+        self._declared.add(entity.name)
+
+
+def _text(exc: BaseException) -> str:
+    return f"{type(exc).__name__}: {exc}" if str(exc) else type(exc).__name__

@@ -1,0 +1,89 @@
+"""What a service tells the gateway about itself, and the names of the messages it does so with."""
+
+import os
+import socket
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+REGISTER: Final = "service.register"
+REGISTERED: Final = "service.registered"
+ANNOUNCE: Final = "service.announce"
+DEREGISTER: Final = "service.deregister"
+HEALTH_CHECK: Final = "service.health.check"
+DISCOVER: Final = "service.discover"
+#: The gateway does not know this instance (any more) and asks it to register again.
+REGISTRATION_WANTED: Final = "service.registration.wanted"
+DEAD_LETTER: Final = "bus.dead_letter"
+
+#: Worth nothing once they are late: dropped then, not put on record.
+PERISHABLE: Final = frozenset({ANNOUNCE, HEALTH_CHECK, REGISTRATION_WANTED, REGISTERED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """An HTTP route of the gateway that a service answers.
+
+    Attributes:
+        path: below ``/api``, such as ``/scraper/free-zones``; ``{name}`` takes one segment.
+        methods: HTTP methods.
+        message: the type of the request sent to the service.
+    """
+
+    path: str
+    methods: tuple[str, ...] = ("GET",)
+    message: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the route as it is registered."""
+        return {"path": self.path, "methods": list(self.methods), "message": self.message}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who is speaking: one running instance of one service."""
+
+    name: str
+    version: str
+    host: str = field(default_factory=socket.gethostname)
+    #: Port of the service's own HTTP server; None where it has none.
+    port: int | None = None
+    #: Path of its health endpoint on that port.
+    health_endpoint: str | None = None
+    routes: Sequence[Route] = ()
+    #: Unique to this start of this process.
+    instance_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    @property
+    def node_name(self) -> str:
+        """Return Celery's node name, unique to this start.
+
+        RabbitMQ keeps the exclusive control queue of a killed worker until it notices; a new
+        worker under the same name is refused meanwhile (405 RESOURCE_LOCKED).
+        """
+        return f"{self.name}@{self.host}-{os.getpid()}-{self.instance_id[:6]}"
+
+    def to_json(self, handles: Sequence[str], subscriptions: Sequence[str]) -> dict[str, Any]:
+        """Return the data of ``service.register``."""
+        return {
+            "name": self.name,
+            "id": self.instance_id,
+            "version": self.version,
+            "host": self.host,
+            "port": self.port,
+            "healthEndpoint": self.health_endpoint,
+            "routes": [route.to_json() for route in self.routes],
+            "handles": list(handles),
+            "subscriptions": list(subscriptions),
+        }
+
+    @staticmethod
+    def as_route(route: "Route | Mapping[str, Any]") -> "Route":
+        """Return a route given as a `Route` or as a dict with the same keys."""
+        if isinstance(route, Route):
+            return route
+        values = dict(route)
+        if "methods" in values:
+            values["methods"] = tuple(values["methods"])
+        return Route(**values)

@@ -1,0 +1,1 @@
+"""The Celery side: what `celery -A services.user worker` runs."""

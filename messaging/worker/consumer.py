@@ -1,0 +1,115 @@
+"""The guard: a Celery consumer that no message can kill and that drops none.
+
+Celery acknowledges and forgets broken JSON, rejects unknown tasks and content types (deletes them,
+that is, on brokers without dead-letter exchange), and dies of a JSON body of the wrong shape, one
+worker after the other. Here all of them are parked with their raw body.
+"""
+
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+from celery.worker.consumer import Consumer
+from celery.worker.loops import asynloop, synloop
+from kombu.message import Message
+
+from messaging.codec import TASK_NAME
+from messaging.errors import DecodeError
+from messaging.parking import DeadLetterReason
+from messaging.worker.loop_calls import LoopCalls
+
+logger = logging.getLogger(__name__)
+
+
+class GuardConsumer(Consumer):
+    """Celery's consumer, for `messaging.deliver` and nothing else."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.loop_calls = LoopCalls()
+        # Parking talks to the broker or the database: not on the event loop's thread.
+        self._parking = ThreadPoolExecutor(1, thread_name_prefix="messaging-parking")
+        super().__init__(*args, **kwargs)
+
+    def loop(self, *args: Any) -> None:
+        """Consume until shutdown or the loss of the connection."""
+        run = asynloop if self.hub else synloop
+        try:
+            run(*args)
+        finally:
+            self.loop_calls.detach()
+
+    def register_with_event_loop(self, hub: Any) -> None:
+        """Also let pool threads call this loop."""
+        super().register_with_event_loop(hub)
+        self.loop_calls.attach(hub)
+
+    def shutdown(self) -> None:
+        """Also wait for what is being parked."""
+        self._parking.shutdown(wait=True)
+        super().shutdown()
+
+    def update_strategies(self) -> None:
+        """Accept one task. Celery's built-in ones run code a stranger could ask for."""
+        task = self.app.tasks[TASK_NAME]
+        self.strategies[TASK_NAME] = task.start_strategy(self.app, self)
+
+    def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Message], None]:
+        """Return Celery's handler of messages, with every way to fail caught."""
+        handle = super().create_task_handler(*args, **kwargs)
+
+        def on_message(message: Message) -> None:
+            try:
+                handle(message)
+            except (*self.connection_errors, *self.channel_errors):
+                raise  # Celery connects again and the broker delivers again
+            except DecodeError as exc:
+                self._park(message, DeadLetterReason(exc.reason), exc)
+            except Exception as exc:
+                self._park(message, DeadLetterReason.INVALID, exc)
+
+        return on_message
+
+    def on_decode_error(self, message: Message, exc: Exception) -> None:
+        """Park a body that cannot be decoded."""
+        self._park(message, DeadLetterReason.INVALID, exc)
+
+    def on_unknown_message(self, body: Any, message: Message) -> None:
+        """Park what is no Celery message."""
+        self._park(message, DeadLetterReason.INVALID, "not a Celery task message")
+
+    def on_unknown_task(self, body: Any, message: Message, exc: Exception) -> None:
+        """Park a task that is not `messaging.deliver`."""
+        name = (message.headers or {}).get("task")
+        self._park(message, DeadLetterReason.INVALID, f"unknown task {name!r}")
+
+    def on_invalid_task(self, body: Any, message: Message, exc: Exception) -> None:
+        """Park a task message that Celery refuses."""
+        self._park(message, DeadLetterReason.INVALID, exc)
+
+    def _park(
+        self, message: Message, reason: DeadLetterReason, error: BaseException | str
+    ) -> None:
+        logger.error("%s message on %s parked: %s", reason, self.app.communicator.name, error)
+        self._parking.submit(self._park_now, message, reason, error)
+
+    def _park_now(
+        self, message: Message, reason: DeadLetterReason, error: BaseException | str
+    ) -> None:
+        body = message.body
+        raw = body if isinstance(body, bytes) else str(body).encode(errors="surrogateescape")
+        headers = {
+            "content_type": message.content_type,
+            "content_encoding": message.content_encoding,
+            "headers": {str(key): repr(value) for key, value in (message.headers or {}).items()},
+        }
+        try:
+            self.app.communicator.parking.park_raw(raw, headers, reason, error)
+        except Exception:
+            # Neither broker nor database took the record: the broker keeps the message.
+            logger.exception("a bad message could not be parked; it stays in the queue")
+            settle = partial(message.reject_log_error, logger, self.connection_errors, True)
+        else:
+            settle = partial(message.ack_log_error, logger, self.connection_errors)
+        self.loop_calls.call(settle)

@@ -1,0 +1,68 @@
+"""The worker program: its node name, and what signals do."""
+
+import logging
+import os
+import sys
+from typing import Any
+
+from celery import platforms
+from celery.apps.worker import Worker, safe_say
+from celery.signals import worker_shutting_down
+from celery.utils.nodenames import default_nodename
+
+from messaging.relay import Relay
+
+logger = logging.getLogger(__name__)
+
+EX_FAILURE = 1
+
+
+class BusWorker(Worker):
+    """Celery's worker under a name that is unique to this start.
+
+    TERM or Ctrl-C: takes no more messages, finishes those in hand, gives back the others,
+    deregisters. Ctrl-C again: gives everything back and ends at once.
+    """
+
+    _relay: Relay | None = None
+
+    def __init__(self, app: Any = None, hostname: str | None = None, **kwargs: Any) -> None:
+        if hostname in (None, default_nodename(None)):
+            hostname = (app or self.app).communicator.identity.node_name
+        super().__init__(app, hostname, **kwargs)
+
+    def on_consumer_ready(self, consumer: Any) -> None:
+        """Register, now that messages are consumed, and start the relay."""
+        super().on_consumer_ready(consumer)
+        communicator = self.app.communicator
+        self._relay = Relay(communicator.bus)
+        self._relay.start()
+        communicator.presence.start()
+
+    def on_close(self) -> None:
+        """Deregister before the handlers in hand are waited for."""
+        self.app.communicator.presence.stop()
+        if self._relay is not None:
+            self._relay.stop()
+        super().on_close()
+
+    def install_platform_tweaks(self, worker: Any) -> None:
+        """Also end at once at a second signal."""
+        super().install_platform_tweaks(worker)
+        worker_shutting_down.connect(self._on_shutting_down, weak=False)
+
+    def _on_shutting_down(self, **_: Any) -> None:
+        platforms.signals["INT"] = self._end_at_once
+
+    def _end_at_once(self, *_: Any) -> None:
+        """End without waiting for handlers: threads cannot be stopped, only left behind."""
+        safe_say("worker: ending at once; unfinished messages go back", sys.__stdout__)
+        platforms.signals["INT"] = lambda *_: os._exit(EX_FAILURE)
+        connection = getattr(getattr(self, "consumer", None), "connection", None)
+        if connection is not None:
+            try:
+                # RabbitMQ and the embedded broker see the end of the process; Redis must be told.
+                connection.default_channel.close()
+            except Exception:
+                logger.exception("messages could not be given back; they come back by timeout")
+        os._exit(EX_FAILURE)
