@@ -4,7 +4,6 @@ import asyncio
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from messaging.answers import AnsweredRequests, error_from, reply_to
@@ -20,6 +19,7 @@ from messaging.envelope import (
     is_message_type,
     is_service_name,
     new_message_id,
+    read_only,
     utc_now,
 )
 from messaging.errors import (
@@ -476,7 +476,7 @@ class ServiceCommunicator:
                 causation_id=cause.id if cause else None,
                 reply_to=reply_to,
                 traceparent=cause.traceparent if cause else None,
-                headers=MappingProxyType(dict(headers)) if headers else NO_HEADERS,
+                headers=read_only(headers) if headers else NO_HEADERS,
             )
         except TypeError as exc:
             raise EncodeError(f"headers of {message_type!r} are not an object: {exc}") from exc

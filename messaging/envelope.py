@@ -23,9 +23,15 @@ SERVICE_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 
 NO_HEADERS: Final[Mapping[str, Any]] = MappingProxyType({})
 
+
+def read_only(headers: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a copy of these headers that nobody can change."""
+    return MappingProxyType(dict(headers))
+
+
 # Envelopes travel to the children of a prefork pool; the standard library cannot pickle a
 # read-only mapping by itself.
-copyreg.pickle(MappingProxyType, lambda headers: (MappingProxyType, (dict(headers),)))
+copyreg.pickle(MappingProxyType, lambda headers: (read_only, (dict(headers),)))
 # A forked child must not repeat the random numbers of its parent.
 os.register_at_fork(after_in_child=uuid_utils.reseed_rng)
 

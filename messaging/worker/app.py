@@ -77,7 +77,8 @@ def _settings(communicator: "ServiceCommunicator") -> dict[str, Any]:
         # What is prefetched is out of reach of priorities.
         "worker_prefetch_multiplier": 1,
         "worker_send_task_events": False,
-        "worker_hijack_root_logger": True,
+        # What a handler prints is its own affair.
+        "worker_redirect_stdouts": False,
         "worker_enable_remote_control": True,
         # Handlers finish and acknowledge after a lost connection; doubles are possible anyway.
         "worker_cancel_long_running_tasks_on_connection_loss": False,

@@ -1,0 +1,127 @@
+"""Whatever comes: the worker lives, the next message is handled, the bad one is on record."""
+
+import json
+import pickle
+from typing import Any
+
+import pytest
+from kombu import Connection
+
+from messaging import codec
+from messaging.parking import DeadLetter
+from messaging.registration import DEAD_LETTER
+from messaging.wire import task_headers
+from tests.support.installation import Installation
+from tests.support.waiting import eventually
+
+
+def a_task(arguments: Any, **headers: Any) -> dict[str, Any]:
+    body = arguments if isinstance(arguments, str | bytes) else json.dumps(arguments)
+    base = {"lang": "py", "task": codec.TASK_NAME, "id": "an-id", "root_id": None}
+    return {"body": body, "headers": {**base, **headers}}
+
+
+def an_envelope(**changes: Any) -> list[Any]:
+    mapping = {
+        "id": "01890000-0000-7000-8000-000000000000",
+        "type": "work",
+        "kind": "command",
+        "source": "stranger",
+        "target": "probe",
+        "priority": "NORMAL",
+        "data": {},
+        "created_at": "2026-01-01T00:00:00+00:00",
+        "correlation_id": "c",
+        "version": 1,
+        **changes,
+    }
+    return [[{k: v for k, v in mapping.items() if v is not ...}], {}, {}]
+
+
+BAD = {
+    "not JSON": (a_task("{nonsense"), "invalid"),
+    "no bytes of UTF-8": (a_task(b"\xff\xfe\x00"), "invalid"),
+    "wrong shape": (a_task([[], {}]), "invalid"),
+    "empty arguments": (a_task([[], {}, {}]), "invalid"),
+    "a JSON number": (a_task(7), "invalid"),
+    "unknown task": (a_task(an_envelope(), task="os.system"), "invalid"),
+    "a task of Celery's own": (a_task(an_envelope(), task="celery.backend_cleanup"), "invalid"),
+    "no task message": ({"body": "{}", "headers": {}}, "invalid"),
+    "protocol 1": ({"body": '{"task": "x", "id": "1"}', "headers": {}}, "invalid"),
+    "pickle": (
+        {**a_task(pickle.dumps({"x": 1})), "content_type": "application/x-python-serialize"},
+        "invalid",
+    ),
+    "10 MB": (a_task(an_envelope(data="x" * 10_000_000)), "too_large"),
+    "unknown version": (a_task(an_envelope(version=99)), "invalid"),
+    "missing field": (a_task(an_envelope(type=...)), "invalid"),
+    "unknown priority": (a_task(an_envelope(priority="URGENT")), "invalid"),
+    "unknown type": (a_task(an_envelope(type="never.heard.of")), "no_handler"),
+    "an instant without offset": (a_task(an_envelope(created_at="2026-01-01")), "invalid"),
+    "deeply nested": (a_task("[" * 100_000), "invalid"),
+}
+
+
+def publish_raw(installation: Installation, service: str, message: dict[str, Any]) -> None:
+    """Publish bytes as a stranger would, with kombu alone."""
+    bus = installation.communicator().bus
+    with bus.connection() as connection:
+        queue = bus.topology.service_queue(service)
+        channel = connection.channel()
+        queue(channel).declare()
+        prepared = channel.prepare_message(
+            message["body"],
+            content_type=message.get("content_type", "application/json"),
+            content_encoding="binary" if isinstance(message["body"], bytes) else "utf-8",
+            headers=message["headers"],
+            properties={"delivery_mode": 2},
+            priority=bus.profile.priorities["NORMAL"],
+        )
+        channel.basic_publish(prepared, exchange="", routing_key=queue.name)
+
+
+def parked(installation: Installation) -> list[DeadLetter]:
+    """Take the dead letters that wait for the gateway, which does not run here."""
+    bus = installation.communicator().bus
+    letters = []
+    with bus.connection() as connection:
+        connection: Connection
+        queue = bus.topology.service_queue("api-gateway")(connection.channel())
+        queue.declare()
+        while (message := queue.get(no_ack=True)) is not None:
+            envelope = codec.decode(message.body)
+            if envelope.type == DEAD_LETTER:
+                letters.append(DeadLetter.from_json(envelope.data))
+    return letters
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_message_is_parked_with_its_reason_and_the_next_one_is_handled(
+    shared: Installation, name: str
+) -> None:
+    message, reason = BAD[name]
+    parked(shared)
+    publish_raw(shared, "probe", message)
+    letters: list[DeadLetter] = []
+    eventually(lambda: letters.extend(parked(shared)) or letters)
+
+    (letter,) = letters
+    assert letter.reason == reason
+    assert letter.service == "probe"
+    assert letter.error
+    if letter.raw_body is not None:
+        body = message["body"]
+        assert letter.raw_body == (body if isinstance(body, bytes) else body.encode())
+    else:
+        assert letter.envelope is not None
+    assert shared.communicator().request("probe", "echo", name, timeout=10) == name
+
+
+def test_headers_of_foreign_clients_ask_for_nothing(shared: Installation) -> None:
+    """No ETA is waited for, no expiry of Celery's drops a message, no callback is run."""
+    envelope = an_envelope(id="01890000-0000-7000-8000-00000000abcd")
+    headers = {**task_headers(codec.from_arguments(envelope)), "eta": "2099-01-01T00:00:00"}
+    message = a_task(envelope, **{**headers, "expires": "2000-01-01T00:00:00"})
+    publish_raw(shared, "probe", message)
+    journal = shared.journal("probe")
+    eventually(lambda: journal.lines(event="handled", id="01890000-0000-7000-8000-00000000abcd"))

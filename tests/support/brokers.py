@@ -1,0 +1,54 @@
+"""The brokers that the tests run against."""
+
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+
+@dataclass(frozen=True)
+class Features:
+    """What a broker promises; the conformance suite holds it to exactly this."""
+
+    name: str
+    url: str
+    #: Whether kill -9 of a worker loses none of the messages it held.
+    survives_kill: bool
+    #: Seconds until what a killed worker held is handled by another.
+    recovery_seconds: float
+
+
+BROKERS = {
+    "sqlite": Features("sqlite", "sqlite:///{folder}/broker.sqlite3", True, 5.0),
+    "amqp": Features(
+        "amqp",
+        os.environ.get("TEST_AMQP_URL", "amqp://guest:guest@127.0.0.1:5672//"),
+        True,
+        5.0,
+    ),
+    # Recovery is the visibility timeout (3 s in the tests) and the 5 s it is looked at.
+    "redis": Features(
+        "redis", os.environ.get("TEST_REDIS_URL", "redis://127.0.0.1:6379/9"), False, 15.0
+    ),
+}
+
+
+def url_for(features: Features, folder: Path) -> str:
+    return features.url.format(folder=folder)
+
+
+def require(features: Features) -> None:
+    """Skip where the server is not there, and fail where it has to be."""
+    parts = urlsplit(features.url)
+    if parts.scheme == "sqlite":
+        return
+    try:
+        socket.create_connection((parts.hostname or "", parts.port or 0), 1).close()
+    except OSError as exc:
+        text = f"{features.name}: no server at {parts.hostname}:{parts.port} ({exc})"
+        if os.environ.get("REQUIRE_BROKERS") == "1":
+            pytest.fail(text)
+        pytest.skip(text)

@@ -1,0 +1,141 @@
+"""One private installation of the bus: a folder, a database, a namespace on a broker."""
+
+import os
+import shutil
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from kombu import Connection
+
+from messaging import MessagingConfig, ServiceCommunicator
+from tests.support.brokers import Features, url_for
+from tests.support.journal import Journal
+from tests.support.processes import BIN, Process
+from tests.support.waiting import eventually
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Installation:
+    def __init__(self, features: Features, folder: Path, database: Path) -> None:
+        self.features = features
+        self.folder = folder
+        self.url = url_for(features, folder)
+        self.namespace = f"t{uuid.uuid4().hex[:10]}"
+        self.settings: dict[str, Any] = {
+            "namespace": self.namespace,
+            "redis_visibility_timeout_seconds": 3,
+        }
+        shutil.copy(database, folder / "gateway.sqlite3")
+        self._processes: list[Process] = []
+        self._communicators: list[ServiceCommunicator] = []
+        self._services: set[str] = {"api-gateway"}
+
+    def communicator(self, name: str = "tester", **settings: Any) -> ServiceCommunicator:
+        """A communicator in this process."""
+        values = {"broker_url": self.url, **self.settings, **settings}
+        communicator = ServiceCommunicator(name, config=MessagingConfig.from_mapping(values))
+        self._communicators.append(communicator)
+        self._services.add(name)
+        return communicator
+
+    def environment(self, **more: str) -> dict[str, str]:
+        inherited = {
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith(("MESSAGING_", "DJANGO_", "CELERY_", "DATABASE_URL"))
+        }
+        settings = {f"MESSAGING_{key.upper()}": str(v) for key, v in self.settings.items()}
+        return {
+            **inherited,
+            **settings,
+            "BROKER_URL": self.url,
+            "VAR_DIR": str(self.folder),
+            "DJANGO_SETTINGS_MODULE": "gateway_app.settings",
+            "PYTHONPATH": str(ROOT),
+            "C_FORCE_ROOT": "1",
+            **more,
+        }
+
+    def journal(self, service: str) -> Journal:
+        return Journal(self.folder / f"{service}.journal")
+
+    def start(self, name: str, *command: str, **env: str) -> Process:
+        """Start any program of the virtual environment in this installation."""
+        process = Process(
+            str(BIN / command[0]),
+            *command[1:],
+            env=self.environment(**env),
+            log=self.folder / f"{name}.log",
+        )
+        self._processes.append(process)
+        return process
+
+    def start_worker(
+        self,
+        service: str,
+        *,
+        patterns: Sequence[str] = ("work",),
+        concurrency: int = 4,
+        arguments: Sequence[str] = (),
+        wait: bool = True,
+        **env: str,
+    ) -> Process:
+        """Start `celery … worker` for a probe service; on return it consumes."""
+        self._services.add(service)
+        journal = self.journal(service)
+        before = len(journal.lines(event="ready"))
+        process = self.start(
+            service,
+            "celery",
+            "-A",
+            "tests.support.probe",
+            "worker",
+            *arguments,
+            PROBE_SERVICE=service,
+            PROBE_PATTERNS=",".join(patterns),
+            PROBE_JOURNAL=str(journal.path),
+            **{"MESSAGING_WORKER_CONCURRENCY": str(concurrency), **env},
+        )
+        if wait:
+            self.wait_ready(service, before + 1)
+        return process
+
+    def wait_ready(self, service: str, starts: int) -> None:
+        """Wait until workers of a service were ready so many times."""
+        journal = self.journal(service)
+
+        def is_ready_or_dead() -> bool:
+            ready = len(journal.lines(event="ready")) >= starts
+            return ready or not self._processes[-1].is_running()
+
+        eventually(is_ready_or_dead, 30, f"{service} ready")
+        if len(journal.lines(event="ready")) < starts:
+            raise AssertionError((self.folder / f"{service}.log").read_text()[-3000:])
+
+    def close(self) -> None:
+        """End every process and remove what is left on a shared broker."""
+        for process in self._processes:
+            process.kill()
+        for communicator in self._communicators:
+            communicator.close()
+        if self.features.name == "amqp":
+            self._remove_from_rabbitmq()
+        elif self.features.name == "redis":
+            self._remove_from_redis()
+
+    def _remove_from_rabbitmq(self) -> None:
+        exchanges = ("bus.events", "bus.services", "bus.celeryev")
+        with Connection(self.url) as connection:
+            for service in self._services:
+                connection.channel().queue_delete(f"{self.namespace}.{service}")
+            for exchange in exchanges:
+                connection.channel().exchange_delete(f"{self.namespace}.{exchange}")
+
+    def _remove_from_redis(self) -> None:
+        with Connection(self.url) as connection:
+            client = connection.channel().client
+            for key in client.scan_iter(f"{self.namespace}:*"):
+                client.delete(key)

@@ -1,0 +1,112 @@
+"""A service whose handlers write down what they do; run by `celery -A tests.support.probe worker`.
+
+PROBE_SERVICE names it, PROBE_PATTERNS lists what else it subscribes to, PROBE_JOURNAL is its file.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import django
+
+django.setup()
+
+from celery.signals import worker_ready  # noqa: E402
+
+from messaging import Envelope, Reject, Retry, RetryPolicy, ServiceCommunicator  # noqa: E402
+from messaging.clock import SYSTEM_CLOCK  # noqa: E402
+from tests.support.journal import Journal  # noqa: E402
+
+journal = Journal(Path(os.environ["PROBE_JOURNAL"]))
+communicator = ServiceCommunicator(os.environ["PROBE_SERVICE"], version="1.2.3")
+
+
+@worker_ready.connect
+def on_ready(**_: Any) -> None:
+    journal.write(event="ready")
+
+
+def record(data: Any, message: Envelope) -> None:
+    """Note a message; `seconds` in its data makes the handler slow."""
+    journal.write(
+        event="begun",
+        id=message.id,
+        type=message.type,
+        data=data,
+        priority=message.priority,
+        attempt=message.attempt,
+        at=SYSTEM_CLOCK.now(),
+        correlation_id=message.correlation_id,
+        causation_id=message.causation_id,
+        headers=dict(message.headers),
+    )
+    if isinstance(data, dict) and data.get("seconds"):
+        SYSTEM_CLOCK.sleep(data["seconds"])
+    journal.write(event="handled", id=message.id, type=message.type, data=data)
+
+
+for pattern in filter(None, os.environ.get("PROBE_PATTERNS", "work").split(",")):
+    communicator.on_message(pattern)(record)
+
+
+@communicator.on_message("echo")
+def echo(data: Any) -> Any:
+    return data
+
+
+@communicator.on_message("echo.async")
+async def echo_async(data: Any, message: Envelope) -> Any:
+    return {"data": data, "type": message.type}
+
+
+@communicator.on_message("answer.early")
+def answer_early(data: Any, message: Envelope) -> str:
+    communicator.respond(message, {"early": data})
+    return "ignored"
+
+
+@communicator.on_message("unwritable")
+def unwritable(_data: Any) -> Any:
+    return object()
+
+
+@communicator.on_message("fail")
+def fail(data: Any) -> None:
+    raise ValueError(data)
+
+
+@communicator.on_message("fail.twice", retry=RetryPolicy(immediate=1, delayed=2, base_seconds=1.0))
+def fail_twice(data: Any, message: Envelope) -> None:
+    journal.write(event="attempt", id=message.id, attempt=message.attempt)
+    if message.attempt < 3:
+        raise ValueError("not yet")
+
+
+@communicator.on_message("reject")
+def reject(data: Any) -> None:
+    raise Reject("this will never do")
+
+
+@communicator.on_message("again")
+def again(data: Any, message: Envelope) -> None:
+    journal.write(event="attempt", id=message.id, attempt=message.attempt)
+    if message.attempt == 1:
+        raise Retry(0.2)
+
+
+@communicator.on_message("send")
+def send(data: Any) -> str:
+    """Send something from inside a handler, with whatever options the data names."""
+    journal.write(event="sent", at=SYSTEM_CLOCK.now())
+    return communicator.send_to_service(
+        data["target"], data["type"], data.get("data"), **data.get("options", {})
+    )
+
+
+@communicator.on_message("ask")
+def ask(data: Any) -> Any:
+    """Ask another service from inside a handler."""
+    return communicator.request(data["target"], data["type"], data.get("data"))
+
+
+app = communicator.celery_app
