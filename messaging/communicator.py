@@ -1,38 +1,20 @@
 """ServiceCommunicator: everything one service needs to talk to the others."""
 
-import asyncio
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from messaging.answers import AnsweredRequests, error_from, reply_to
+from messaging import codec
+from messaging.answers import AnsweredRequests, reply_to
 from messaging.bus import MessageBus
+from messaging.compose import Composer
 from messaging.config import MessagingConfig
-from messaging.context import current_message
-from messaging.envelope import (
-    NO_HEADERS,
-    Envelope,
-    MessageKind,
-    MessagePriority,
-    expiry,
-    is_message_type,
-    is_service_name,
-    new_message_id,
-    read_only,
-    utc_now,
-)
-from messaging.errors import (
-    BrokerError,
-    ConfigurationError,
-    EncodeError,
-    PublishUncertain,
-    RequestTimeout,
-)
+from messaging.envelope import Envelope, MessageKind, MessagePriority, is_service_name
+from messaging.errors import BrokerError, ConfigurationError, PublishUncertain
 from messaging.parking import Parking
 from messaging.presence import Presence
 from messaging.registration import DISCOVER, Identity, Route
-from messaging.replies import ReplyQueue
+from messaging.requester import Requester
 from messaging.retry import RetryPolicy
 
 if TYPE_CHECKING:
@@ -88,6 +70,7 @@ class ServiceCommunicator:
         self._config = config
         self._subscribed: list[Callable[[MessageBus], object]] = []
         self._answered = AnsweredRequests()
+        self._composer = Composer(name)
         #: Where messages go that this service gives up.
         self.parking = Parking(self)
         #: Registration, heartbeat and the answers to health checks.
@@ -118,8 +101,8 @@ class ServiceCommunicator:
         return create_app(self)
 
     @functools.cached_property
-    def _replies(self) -> ReplyQueue:
-        return ReplyQueue(self.bus, self.name)
+    def _requester(self) -> Requester:
+        return Requester(self.bus, self._composer, self.name)
 
     def on_message(self, pattern: str, *, retry: RetryPolicy | None = None) -> Callable[[F], F]:
         """Register the decorated function for the messages whose type matches the pattern.
@@ -180,9 +163,7 @@ class ServiceCommunicator:
             BrokerUnavailable: LOW only. NOT sent; safe to send again.
             PublishUncertain: LOW only. Maybe sent; sending again may double it.
         """
-        if not is_service_name(target):
-            raise ValueError(f"not a service name: {target!r}")
-        envelope = self._envelope(
+        envelope = self._composer.compose(
             MessageKind.COMMAND,
             message_type,
             data,
@@ -214,7 +195,7 @@ class ServiceCommunicator:
         Returns:
             The message id, the same for all.
         """
-        envelope = self._envelope(
+        envelope = self._composer.compose(
             MessageKind.EVENT,
             message_type,
             data,
@@ -260,16 +241,16 @@ class ServiceCommunicator:
             BrokerUnavailable: NOT sent; safe to ask again.
             ValueError, EncodeError, MessageTooLarge: cannot be sent.
         """
-        envelope, seconds = self._request_envelope(
-            target, message_type, data, timeout, priority, correlation_id, headers
+        envelope, seconds = self._requester.compose(
+            target,
+            message_type,
+            data,
+            timeout=timeout,
+            priority=priority,
+            correlation_id=correlation_id,
+            headers=headers,
         )
-        future = self._ask(envelope)
-        try:
-            return self._answer(future.result(seconds))
-        except TimeoutError:
-            raise RequestTimeout(target, message_type, seconds) from None
-        finally:
-            self._replies.forget(envelope.id)
+        return self._requester.ask(envelope, seconds)
 
     async def request_async(
         self,
@@ -283,16 +264,16 @@ class ServiceCommunicator:
         headers: Mapping[str, Any] | None = None,
     ) -> Any:
         """Ask one service without blocking the event loop; else as `request`."""
-        envelope, seconds = self._request_envelope(
-            target, message_type, data, timeout, priority, correlation_id, headers
+        envelope, seconds = self._requester.compose(
+            target,
+            message_type,
+            data,
+            timeout=timeout,
+            priority=priority,
+            correlation_id=correlation_id,
+            headers=headers,
         )
-        future = await asyncio.to_thread(self._ask, envelope)
-        try:
-            return self._answer(await asyncio.wait_for(asyncio.wrap_future(future), seconds))
-        except TimeoutError:
-            raise RequestTimeout(target, message_type, seconds) from None
-        finally:
-            self._replies.forget(envelope.id)
+        return await self._requester.ask_async(envelope, seconds)
 
     def respond(self, message: Envelope, data: Any = None) -> str:
         """Answer a request before its handler returns. Once: the handler's result is dropped then.
@@ -335,7 +316,7 @@ class ServiceCommunicator:
         Raises:
             BrokerUnavailable, PublishUncertain: not sent, or maybe; the next one will tell.
         """
-        envelope = self._envelope(
+        envelope = self._composer.compose(
             MessageKind.COMMAND,
             message_type,
             data,
@@ -347,9 +328,9 @@ class ServiceCommunicator:
 
     def close(self) -> None:
         """Close connections and stop the reply thread. The communicator may be used again."""
-        if "_replies" in self.__dict__:
-            self._replies.close()
-            del self.__dict__["_replies"]
+        if "_requester" in self.__dict__:
+            self._requester.close()
+            del self.__dict__["_requester"]
         if "bus" in self.__dict__:
             self.bus.close()
 
@@ -369,10 +350,11 @@ class ServiceCommunicator:
             self._subscribed.append(lambda bus: bus.subscribe(pattern, function, **options))
 
     def _send(self, envelope: Envelope, delay: float | None) -> str:
-        from messaging import outbox
+        from messaging import outbox  # Django's models load late
 
         if delay:
-            self._check_encodable(envelope)
+            # Whatever cannot be sent must fail here, not in a relay later.
+            codec.encode(envelope, self.bus.config.max_message_bytes)
             outbox.store(envelope, delay_seconds=delay)
             return envelope.id
         try:
@@ -383,100 +365,3 @@ class ServiceCommunicator:
             # The same id goes out again: a copy that did arrive can be recognised.
             outbox.store(envelope, delay_seconds=0.0, error=str(exc))
         return envelope.id
-
-    def _check_encodable(self, envelope: Envelope) -> None:
-        from messaging import codec
-
-        codec.encode(envelope, self.bus.config.max_message_bytes)
-
-    def _ask(self, envelope: Envelope) -> "Future[Envelope]":
-        future = self._replies.expect(envelope.id)
-        try:
-            self.bus.publish(envelope)
-        except BaseException:
-            self._replies.forget(envelope.id)
-            raise
-        return future
-
-    def _answer(self, reply: Envelope) -> Any:
-        error = error_from(reply)
-        if error is not None:
-            raise error
-        return reply.data
-
-    def _request_envelope(
-        self,
-        target: str,
-        message_type: str,
-        data: Any,
-        timeout: float | None,
-        priority: MessagePriority | str,
-        correlation_id: str | None,
-        headers: Mapping[str, Any] | None,
-    ) -> tuple[Envelope, float]:
-        if not is_service_name(target):
-            raise ValueError(f"not a service name: {target!r}")
-        seconds = self.bus.config.request_timeout_seconds if timeout is None else timeout
-        cause = current_message()
-        if cause is not None and cause.kind is MessageKind.REQUEST and cause.expires_at:
-            # Whoever asked us will not wait longer; neither need the next service.
-            seconds = min(seconds, (cause.expires_at - utc_now()).total_seconds())
-        if seconds <= 0:
-            raise RequestTimeout(target, message_type, max(0.0, seconds))
-        envelope = self._envelope(
-            MessageKind.REQUEST,
-            message_type,
-            data,
-            target=target,
-            priority=priority,
-            expires_in=seconds,
-            correlation_id=correlation_id,
-            headers=headers,
-            reply_to=self._replies.name,
-        )
-        return envelope, seconds
-
-    def _envelope(
-        self,
-        kind: MessageKind,
-        message_type: str,
-        data: Any,
-        *,
-        target: str = "",
-        priority: MessagePriority | str,
-        expires_in: float | None = None,
-        delay: float | None = None,
-        correlation_id: str | None = None,
-        headers: Mapping[str, Any] | None = None,
-        reply_to: str | None = None,
-    ) -> Envelope:
-        if not is_message_type(message_type):
-            raise ValueError(f"not a message type (words joined by dots): {message_type!r}")
-        for name, seconds in (("delay", delay), ("expires_in", expires_in)):
-            if seconds is not None and not 0 <= seconds < 10 * 365 * 86_400:
-                raise ValueError(f"{name} is not a number of seconds from 0: {seconds!r}")
-        message_id = new_message_id()
-        cause = current_message()
-        created_at = utc_now()
-        try:
-            return Envelope(
-                id=message_id,
-                type=message_type,
-                kind=kind,
-                source=self.name,
-                target=target,
-                priority=MessagePriority(priority),
-                data={} if data is None else data,
-                created_at=created_at,
-                # The time it may take counts from when it is sent.
-                expires_at=expiry(
-                    created_at, None if expires_in is None else expires_in + (delay or 0.0)
-                ),
-                correlation_id=correlation_id or (cause.correlation_id if cause else message_id),
-                causation_id=cause.id if cause else None,
-                reply_to=reply_to,
-                traceparent=cause.traceparent if cause else None,
-                headers=read_only(headers) if headers else NO_HEADERS,
-            )
-        except TypeError as exc:
-            raise EncodeError(f"headers of {message_type!r} are not an object: {exc}") from exc

@@ -24,7 +24,7 @@ SERVICE_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 NO_HEADERS: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
-def read_only(headers: Mapping[str, Any]) -> Mapping[str, Any]:
+def read_only(headers: Mapping[str, Any]) -> MappingProxyType[str, Any]:
     """Return a copy of these headers that nobody can change."""
     return MappingProxyType(dict(headers))
 

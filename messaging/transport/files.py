@@ -17,8 +17,7 @@ from messaging.errors import ConfigurationError
 
 #: WAL needs memory shared by all processes and POSIX locks that hold: local disks only.
 _NETWORK_FILE_SYSTEMS: Final = frozenset(
-    "9p afs beegfs ceph cifs fuse.ceph fuse.gcsfuse fuse.glusterfs fuse.rclone fuse.s3fs "
-    "fuse.sshfs glusterfs gpfs lustre ncpfs nfs nfs4 ocfs2 smb3 smbfs".split()
+    ["9p", "afs", "beegfs", "ceph", "cifs", "fuse.ceph", "fuse.gcsfuse", "fuse.glusterfs", "fuse.rclone", "fuse.s3fs", "fuse.sshfs", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4", "ocfs2", "smb3", "smbfs"]
 )
 _MOUNTS: Final = Path("/proc/self/mountinfo")
 

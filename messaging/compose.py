@@ -1,0 +1,103 @@
+"""Writing envelopes in the name of a service, with what the handled message carries on."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from messaging.context import current_message
+from messaging.envelope import (
+    NO_HEADERS,
+    Envelope,
+    MessageKind,
+    MessagePriority,
+    expiry,
+    is_message_type,
+    is_service_name,
+    new_message_id,
+    read_only,
+    utc_now,
+)
+
+#: Beyond this a duration is a mistake: milliseconds, or an instant.
+MAX_SECONDS: Final = 10 * 365 * 86_400.0
+
+
+class Composer:
+    """Writes the envelopes of one service. Thread-safe.
+
+    Args:
+        source: name of the service.
+    """
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+
+    def compose(
+        self,
+        kind: MessageKind,
+        message_type: str,
+        data: Any,
+        *,
+        target: str = "",
+        priority: MessagePriority | str,
+        expires_in: float | None = None,
+        delay: float | None = None,
+        correlation_id: str | None = None,
+        headers: Mapping[str, Any] | None = None,
+        reply_to: str | None = None,
+    ) -> Envelope:
+        """Return a new envelope. Inside a handler it continues the handled message's conversation.
+
+        Args:
+            kind: command, event or request.
+            message_type: words joined by dots.
+            data: the payload; None becomes an empty object.
+            target: the service it is for; empty for events.
+            priority: a `MessagePriority` or its name.
+            expires_in: seconds, counted from when it is sent.
+            delay: seconds before it is sent.
+            correlation_id: of the conversation; None: the handled message's, or its own id.
+            headers: free for the application.
+            reply_to: queue for the answer.
+
+        Raises:
+            ValueError: a name, priority or duration is not valid.
+        """
+        _check(kind, message_type, target, delay=delay, expires_in=expires_in)
+        message_id = new_message_id()
+        created_at = utc_now()
+        cause = current_message()
+        lifetime = None if expires_in is None else expires_in + (delay or 0.0)
+        return Envelope(
+            id=message_id,
+            type=message_type,
+            kind=kind,
+            source=self._source,
+            target=target,
+            priority=MessagePriority(priority),
+            data={} if data is None else data,
+            created_at=created_at,
+            expires_at=expiry(created_at, lifetime),
+            correlation_id=correlation_id or (cause.correlation_id if cause else message_id),
+            causation_id=cause.id if cause else None,
+            reply_to=reply_to,
+            traceparent=cause.traceparent if cause else None,
+            headers=read_only(headers) if headers else NO_HEADERS,
+        )
+
+
+def seconds_left(wanted: float) -> float:
+    """Return how long to wait for an answer: no longer than whoever waits for ours."""
+    cause = current_message()
+    if cause is None or cause.kind is not MessageKind.REQUEST or cause.expires_at is None:
+        return wanted
+    return min(wanted, (cause.expires_at - utc_now()).total_seconds())
+
+
+def _check(kind: MessageKind, message_type: str, target: str, **durations: float | None) -> None:
+    if not is_message_type(message_type):
+        raise ValueError(f"not a message type (words joined by dots): {message_type!r}")
+    if kind is not MessageKind.EVENT and not is_service_name(target):
+        raise ValueError(f"not a service name (letters, digits, - and _): {target!r}")
+    for name, seconds in durations.items():
+        if seconds is not None and not 0 <= seconds <= MAX_SECONDS:
+            raise ValueError(f"{name} is not a number of seconds from 0: {seconds!r}")

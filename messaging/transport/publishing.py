@@ -1,0 +1,160 @@
+"""Writing messages: ``(nothing) --publish--> ready | delayed``, any number in one transaction."""
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from messaging.transport import statements
+from messaging.transport.errors import NoRoute
+from messaging.transport.messages import Outgoing
+from messaging.transport.routing import Route, Router
+from messaging.transport.store import Store
+from messaging.transport.wakeup import Waker
+
+
+class Publisher:
+    """Publishes for all connections of this process to one file. Thread-safe."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._router = Router()
+        self._waker = Waker(store.files)
+
+    def publish(self, messages: Sequence[Outgoing], *, full: bool, busy_seconds: float) -> None:
+        """Store a copy in every queue that takes a message, all in one transaction.
+
+        Messages that no queue takes are dropped without a write, as AMQP has it.
+
+        Args:
+            messages: written in this order, which is the order of delivery inside a priority.
+            full: whether they survive a power cut once this returns.
+            busy_seconds: wait that long for other writers.
+
+        Raises:
+            NoRoute: a mandatory message that no queue takes. None of them was written.
+            NotFound: no such exchange. None of them was written.
+            BrokerBusy, BrokerUnavailable: none of them was written; safe to send again.
+            PublishUncertain: written, but the file vanished meanwhile.
+        """
+        with self._store.lock:
+            if not any(self._current_routes(message) for message in messages):
+                return
+            transaction = self._store.transaction(full=full, busy_seconds=busy_seconds)
+            with transaction as db:
+                queue_ids = self._write(db, messages)
+                waiters = self._waiters(db, queue_ids)
+        # After the commit: a consumer woken before it would look, find nothing and sleep again.
+        self._waker.wake(waiters)
+
+    def check_route(self, message: Outgoing) -> None:
+        """Raise what `publish` would raise if the message had nowhere to go."""
+        with self._store.lock:
+            self._current_routes(message)
+
+    def wake_consumers(self, queue_ids: Iterable[int]) -> None:
+        """Have everyone who consumes from these queues look for messages."""
+        with self._store.lock:
+            db = self._store.connection()
+            self._router.refresh(*db.execute(statements.VERSIONS).fetchone())
+            waiters = self._waiters(db, queue_ids)
+        self._waker.wake(waiters)
+
+    def wake_sessions(self, session_ids: Iterable[int]) -> None:
+        """Have these sessions look for messages."""
+        self._waker.wake(session_ids)
+
+    def forget_session(self, session_id: int) -> None:
+        """Remove the wake-up socket of a session that is dead."""
+        self._waker.remove(session_id)
+
+    def close(self) -> None:
+        """Close the sending socket."""
+        self._waker.close()
+
+    def _current_routes(self, message: Outgoing) -> tuple[Route, ...]:
+        """Return the routes; unless empty they may be outdated, which `_write` finds out."""
+        db = self._store.connection()
+        routes = self._router.cached(message.exchange, message.routing_key)
+        if not routes:
+            # Nowhere to go, as far as we know: make sure by a read of 3 us, so that events
+            # without listeners cost no write lock.
+            self._router.refresh(*db.execute(statements.VERSIONS).fetchone())
+            routes = self._router.routes(db, message.exchange, message.routing_key)
+        if message.mandatory and not routes:
+            raise NoRoute(
+                f"NO_ROUTE - exchange {message.exchange!r}, routing key {message.routing_key!r}"
+            )
+        return routes
+
+    def _write(self, db: sqlite3.Connection, messages: Sequence[Outgoing]) -> set[int]:
+        routes = self._routes_of(db, messages)
+        count = sum(map(len, routes))
+        end, *versions = db.execute(statements.TAKE_IDS, {"count": count}).fetchone()
+        if self._router.refresh(*versions):
+            routes = self._routes_of(db, messages)
+            more = sum(map(len, routes)) - count
+            end = db.execute(statements.TAKE_IDS, {"count": more}).fetchone()[0]
+            count += more
+        now = self._store.clock.now()
+        stored: list[dict[str, Any]] = []
+        ready: list[dict[str, Any]] = []
+        delayed: list[dict[str, Any]] = []
+        next_id = end - count
+        for message, takers in zip(messages, routes, strict=True):
+            due_at = now + message.delay_seconds
+            for route in takers:
+                place = {"id": next_id, "queue_id": route.queue_id, "prio": message.prio}
+                stored.append(_row(message, route, next_id, due_at))
+                if message.delay_seconds:
+                    delayed.append({**place, "due_at": due_at})
+                else:
+                    ready.append({**place, "attempts": 0, "at": now})
+                next_id += 1
+        _insert(db, statements.INSERT_MESSAGE, stored)
+        _insert(db, statements.INSERT_READY, ready)
+        _insert(db, statements.INSERT_DELAYED, delayed)
+        return {row["queue_id"] for row in stored}
+
+    def _routes_of(
+        self, db: sqlite3.Connection, messages: Sequence[Outgoing]
+    ) -> list[tuple[Route, ...]]:
+        found = []
+        for message in messages:
+            routes = self._router.routes(db, message.exchange, message.routing_key)
+            if message.mandatory and not routes:
+                raise NoRoute(
+                    f"NO_ROUTE - exchange {message.exchange!r}, key {message.routing_key!r}"
+                )
+            found.append(routes)
+        return found
+
+    def _waiters(self, db: sqlite3.Connection, queue_ids: Iterable[int]) -> set[int]:
+        return {
+            session_id
+            for queue_id in queue_ids
+            for session_id in self._router.waiters(db, queue_id)
+        }
+
+
+def _row(message: Outgoing, route: Route, id: int, due_at: float) -> dict[str, Any]:
+    ttls = [ttl for ttl in (message.ttl_seconds, _seconds(route.message_ttl_ms)) if ttl is not None]
+    return {
+        "id": id,
+        "queue_id": route.queue_id,
+        "sent_at": due_at,
+        # The shorter of the two counts, from when it may be delivered.
+        "expires_at": due_at + min(ttls) if ttls else None,
+        "props": message.props,
+        "body": message.body,
+    }
+
+
+def _seconds(milliseconds: int | None) -> float | None:
+    return None if milliseconds is None else milliseconds / 1000
+
+
+def _insert(db: sqlite3.Connection, statement: str, rows: list[dict[str, Any]]) -> None:
+    if len(rows) == 1:
+        db.execute(statement, rows[0])  # a third faster than executemany with one row
+    elif rows:
+        db.executemany(statement, rows)

@@ -1,0 +1,149 @@
+"""Which queues a message goes to: AMQP's exchange types, cached until the topology changes."""
+
+import sqlite3
+from collections.abc import Callable, Iterable
+from typing import Any, Final, NamedTuple
+
+from messaging.transport import statements
+from messaging.transport.errors import NotFound
+
+#: Routing keys may hold ids; a cache of them must not grow for ever.
+_CACHED_ROUTES: Final = 10_000
+
+EXCHANGE_TYPES: Final = ("direct", "topic", "fanout")
+
+
+class Route(NamedTuple):
+    """One queue that takes a message."""
+
+    queue_id: int
+    message_ttl_ms: int | None
+
+
+class TopicTable:
+    """Topic patterns of one exchange as a trie: the cost follows the key, not their number.
+
+    ``*`` matches one word, ``#`` any number of words, also none; words are separated by dots.
+    """
+
+    def __init__(self, bindings: Iterable[tuple[str, int]]) -> None:
+        self._root: dict[str, Any] = {}
+        for pattern, queue_id in bindings:
+            node = self._root
+            for word in pattern.split("."):
+                node = node.setdefault(word, {})
+            # No word is empty *and* final: "" is itself a key, so leaves need another type.
+            node.setdefault(_QUEUES, set()).add(queue_id)
+
+    def match(self, routing_key: str) -> set[int]:
+        """Return the queues of all patterns that match, each once."""
+        found: set[int] = set()
+        words = routing_key.split(".")
+        # A set of places reached: "#.#.#" would otherwise take time exponential in the words.
+        seen: set[tuple[int, int]] = set()
+        places = [(self._root, 0)]
+        while places:
+            node, at = places.pop()
+            if (id(node), at) in seen:
+                continue
+            seen.add((id(node), at))
+            if at == len(words):
+                found |= node.get(_QUEUES, _EMPTY)
+            else:
+                places += [(node[word], at + 1) for word in (words[at], "*") if word in node]
+            if "#" in node:
+                places += [(node["#"], used) for used in range(at, len(words) + 1)]
+        return found
+
+
+_QUEUES: Final = None
+_EMPTY: Final[frozenset[int]] = frozenset()
+
+
+class Router:
+    """Routes and waiting consumers, as of the file's two change counters.
+
+    Not thread-safe: used under the store's lock.
+    """
+
+    def __init__(self) -> None:
+        self._topology = self._consumers = -1
+        self._routes: dict[tuple[str, str], tuple[Route, ...]] = {}
+        self._tables: dict[str, tuple[int, Callable[[str], Iterable[int]]]] = {}
+        self._waiters: dict[int, tuple[int, ...]] = {}
+
+    def refresh(self, topology: int, consumers: int) -> bool:
+        """Forget what is older than these counters; return whether routes were forgotten."""
+        if consumers != self._consumers:
+            self._consumers = consumers
+            self._waiters.clear()
+        if topology == self._topology:
+            return False
+        self._topology = topology
+        self._routes.clear()
+        return True
+
+    def routes(
+        self, db: sqlite3.Connection, exchange: str, routing_key: str
+    ) -> tuple[Route, ...]:
+        """Return where a message goes, each queue once.
+
+        Raises:
+            NotFound: no such exchange.
+        """
+        key = exchange, routing_key
+        found = self._routes.get(key)
+        if found is None:
+            if len(self._routes) >= _CACHED_ROUTES:
+                self._routes.clear()
+            found = self._routes[key] = self._look_up(db, exchange, routing_key)
+        return found
+
+    def waiters(self, db: sqlite3.Connection, queue_id: int) -> tuple[int, ...]:
+        """Return the sessions that consume from a queue."""
+        found = self._waiters.get(queue_id)
+        if found is None:
+            rows = db.execute(statements.WAITERS, {"queue_id": queue_id}).fetchall()
+            found = self._waiters[queue_id] = tuple(row[0] for row in rows)
+        return found
+
+    def _look_up(
+        self, db: sqlite3.Connection, exchange: str, routing_key: str
+    ) -> tuple[Route, ...]:
+        if not exchange:  # the default exchange: every queue is bound by its name
+            rows = db.execute(statements.QUEUE_BY_NAME, {"name": routing_key}).fetchall()
+            return tuple(Route(*row) for row in rows)
+        row = db.execute(statements.EXCHANGE, {"exchange": exchange}).fetchone()
+        if row is None:
+            raise NotFound(f"NOT_FOUND - no exchange {exchange!r}")
+        kind, version = row
+        if kind == "direct":
+            parameters = {"exchange": exchange, "routing_key": routing_key}
+            rows = db.execute(statements.DIRECT_ROUTES, parameters).fetchall()
+            queue_ids: Iterable[int] = (row[0] for row in rows)
+        else:
+            queue_ids = self._table(db, exchange, kind, version)(routing_key)
+        return tuple(
+            Route(queue_id, db.execute(statements.QUEUE_TTL, {"queue_id": queue_id}).fetchone()[0])
+            for queue_id in sorted(queue_ids)
+        )
+
+    def _table(
+        self, db: sqlite3.Connection, exchange: str, kind: str, version: int
+    ) -> Callable[[str], Iterable[int]]:
+        # By the version of the exchange: every reply queue that comes or goes changes the
+        # topology, and reading 5,000 patterns anew takes milliseconds.
+        cached = self._tables.get(exchange)
+        if cached is not None and cached[0] == version:
+            return cached[1]
+        bindings = db.execute(statements.ALL_ROUTES, {"exchange": exchange}).fetchall()
+        if kind == "topic":
+            match: Callable[[str], Iterable[int]] = TopicTable(bindings).match
+        else:
+            everyone = {queue_id for _, queue_id in bindings}
+
+            def match(_routing_key: str) -> Iterable[int]:
+                return everyone
+
+        self._tables[exchange] = version, match
+        return match

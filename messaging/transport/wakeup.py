@@ -1,0 +1,100 @@
+"""Waking a waiting consumer at once: a Unix datagram socket for every consuming connection.
+
+A datagram carries nothing but "look again". Sending is never waited for and may fail: a full
+buffer means that the receiver has wake-ups pending already, a missing peer that it is gone.
+"""
+
+import os
+import select
+import socket
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from messaging.transport.files import BrokerFiles
+
+#: sun_path of sockaddr_un takes 108 bytes; stay below, whatever the kernel counts in.
+_LONGEST_ADDRESS: Final = 100
+#: More than the kernel queues for one socket (net.unix.max_dgram_qlen, 10 by default).
+_DRAIN_LIMIT: Final = 64
+
+
+class _Addresses:
+    """The socket addresses in one folder, however long its name is."""
+
+    def __init__(self, folder: str) -> None:
+        Path(folder).mkdir(mode=0o700, exist_ok=True)
+        self._folder = folder
+        self._descriptor = -1
+        if len(os.fsencode(folder)) + 24 > _LONGEST_ADDRESS:  # "/" and an id of up to 20 digits
+            self._descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            self._folder = f"/proc/self/fd/{self._descriptor}"
+
+    def of(self, session_id: int) -> str:
+        return f"{self._folder}/{session_id}"
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+class Waker:
+    """Sends wake-ups. Thread-safe; never blocks, never raises."""
+
+    def __init__(self, files: BrokerFiles) -> None:
+        self._addresses = _Addresses(files.wakeups)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.setblocking(False)
+
+    def wake(self, session_ids: Iterable[int]) -> None:
+        """Have these sessions look for messages. Costs 4 us each."""
+        for session_id in session_ids:
+            try:
+                self._socket.sendto(b"", self._addresses.of(session_id))
+            except OSError:
+                continue  # full: it will look anyway; gone: its leases expire by other means
+
+    def remove(self, session_id: int) -> None:
+        """Remove the socket file of a session that is dead."""
+        Path(self._addresses.of(session_id)).unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Close the sending socket."""
+        self._socket.close()
+        self._addresses.close()
+
+
+class WakeSocket:
+    """Receives the wake-ups of one session."""
+
+    def __init__(self, files: BrokerFiles, session_id: int) -> None:
+        self._addresses = _Addresses(files.wakeups)
+        self._address = self._addresses.of(session_id)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.setblocking(False)
+        self._socket.bind(self._address)
+        self._poll = select.poll()
+        self._poll.register(self._socket, select.POLLIN)
+
+    def fileno(self) -> int:
+        """Return the descriptor, for an event loop to watch."""
+        return self._socket.fileno()
+
+    def drain(self) -> None:
+        """Take all pending wake-ups. Look for messages *after* this, or one may be missed."""
+        for _ in range(_DRAIN_LIMIT):
+            try:
+                self._socket.recv(1)
+            except BlockingIOError:
+                return
+
+    def wait(self, seconds: float) -> None:
+        """Block until there is a wake-up, at most that long."""
+        self._poll.poll(max(0.0, seconds) * 1000)
+
+    def close(self) -> None:
+        """Close the socket and remove its file."""
+        Path(self._address).unlink(missing_ok=True)
+        self._socket.close()
+        self._addresses.close()
