@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 #: How long the thread waits for a message before it looks whether it shall stop.
-TICK_SECONDS: Final = 1.0
+TICK_SECONDS: Final = 0.2
 #: Pause before the next try when the broker is away.
 RECONNECT_SECONDS: Final = 0.5
 
@@ -45,7 +45,10 @@ class ReplyQueue:
         self._lock = threading.Lock()
         self._waiting: dict[str, Future[Envelope]] = {}
         self._thread: threading.Thread | None = None
-        self._is_consuming = threading.Event()
+        #: Guards the two below, and tells `expect` when they change.
+        self._changed = threading.Condition()
+        self._is_consuming = False
+        self._failures = 0
         self._stopped = threading.Event()
 
     def expect(self, request_id: str) -> "Future[Envelope]":
@@ -57,11 +60,14 @@ class ReplyQueue:
             BrokerUnavailable: the queue could not be consumed in time. Nothing was sent.
         """
         self._start()
-        timeout_seconds = self._bus.config.broker_timeout_seconds
-        if not self._is_consuming.wait(timeout_seconds):
-            raise BrokerUnavailable(
-                f"the reply queue could not be consumed within {timeout_seconds:g} s"
+        with self._changed:
+            before = self._failures
+            self._changed.wait_for(
+                lambda: self._is_consuming or self._failures > before,
+                self._bus.config.broker_timeout_seconds,
             )
+            if not self._is_consuming:
+                raise BrokerUnavailable(f"reply queue {self.name} cannot be consumed")
         future: Future[Envelope] = Future()
         self._waiting[request_id] = future
         return future
@@ -106,10 +112,17 @@ class ReplyQueue:
                 self._consume(connection, stopped)
             except errors as exc:
                 logger.warning("reply queue %s: connecting again after %r", self.name, exc)
+                self._change(is_consuming=False, failures=1)
                 stopped.wait(RECONNECT_SECONDS)
             finally:
-                self._is_consuming.clear()
+                self._change(is_consuming=False)
                 _close(connection, errors)
+
+    def _change(self, *, is_consuming: bool, failures: int = 0) -> None:
+        with self._changed:
+            self._is_consuming = is_consuming
+            self._failures += failures
+            self._changed.notify_all()
 
     def _consume(self, connection: Connection, stopped: threading.Event) -> None:
         connection.ensure_connection(
@@ -117,7 +130,7 @@ class ReplyQueue:
         )
         queue = self._bus.topology.reply_queue(self.name)
         with Consumer(connection, [queue], on_message=self._on_message, no_ack=True):
-            self._is_consuming.set()
+            self._change(is_consuming=True)
             while not stopped.is_set():
                 try:
                     connection.drain_events(timeout=TICK_SECONDS)

@@ -1,0 +1,44 @@
+import pytest
+
+from messaging.answers import AnsweredRequests, error_from, error_reply_to, reply_to
+from messaging.errors import AlreadySettled, RemoteError
+from tests.unit.test_codec import an_envelope
+
+
+def test_a_reply_continues_the_conversation() -> None:
+    request = an_envelope()
+    reply = reply_to(request, "b", {"x": 1})
+    assert (reply.source, reply.target) == ("b", "a")
+    assert (reply.correlation_id, reply.causation_id) == ("c", request.id)
+    assert error_from(reply) is None
+
+
+def test_an_error_crosses_as_text_and_is_never_rebuilt() -> None:
+    error = error_from(error_reply_to(an_envelope(), "b", KeyError("x")))
+    assert type(error) is RemoteError
+    assert (error.type, error.message, error.retryable) == ("KeyError", "'x'", False)
+    passed_on = error_from(
+        error_reply_to(an_envelope(), "b", RemoteError("T", "m", retryable=True))
+    )
+    assert passed_on is not None
+    assert (passed_on.type, passed_on.message, passed_on.retryable) == ("T", "m", True)
+
+
+def test_a_request_is_answered_once_unless_sending_failed() -> None:
+    answered = AnsweredRequests()
+    with pytest.raises(OSError, match="broken"), answered.answering("1"):
+        raise OSError("broken")
+    assert "1" not in answered
+    with answered.answering("1"):
+        pass
+    with pytest.raises(AlreadySettled), answered.answering("1"):
+        pass
+
+
+def test_only_so_many_are_remembered() -> None:
+    answered = AnsweredRequests()
+    for number in range(10_001):
+        with answered.answering(str(number)):
+            pass
+    assert "0" not in answered
+    assert "10000" in answered
