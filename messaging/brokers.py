@@ -9,9 +9,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from kombu.transport import TRANSPORT_ALIASES
+
 from messaging.config import MessagingConfig
 from messaging.envelope import MessagePriority
 from messaging.errors import ConfigurationError
+
+# By name: whoever uses another broker never loads the embedded one, nor SQLAlchemy.
+TRANSPORT_ALIASES["sqlite"] = "messaging.transport:Transport"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

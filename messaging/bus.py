@@ -5,7 +5,6 @@ from typing import Any, Final
 
 from kombu import Connection
 
-import messaging.transport  # noqa: F401 - teaches kombu the scheme `sqlite`
 from messaging import codec
 from messaging.brokers import profile_for
 from messaging.clock import SYSTEM_CLOCK, Clock

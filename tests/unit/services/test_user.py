@@ -1,0 +1,98 @@
+from typing import Any
+
+import pytest
+
+from messaging import Envelope
+from messaging.envelope import MessageKind, expiry, new_message_id, utc_now
+from services.user.handlers import (
+    InvalidData,
+    UserNotFound,
+    communicator,
+    get_user_activity,
+    get_user_details,
+    record_activity,
+)
+from services.user.models import Activity
+
+pytestmark = pytest.mark.django_db
+
+
+def event(data: Any, age_seconds: float = 0.0) -> Envelope:
+    message_id = new_message_id()
+    return Envelope(
+        id=message_id,
+        type="document.created",
+        kind=MessageKind.EVENT,
+        source="document-service",
+        data=data,
+        created_at=expiry(utc_now(), -age_seconds) or utc_now(),
+        correlation_id=message_id,
+    )
+
+
+def test_a_fresh_database_knows_user_123() -> None:
+    assert get_user_details({"userId": 123}) == {
+        "userId": 123,
+        "name": "Ada Lovelace",
+        "email": "ada@example.com",
+        "country": "GB",
+    }
+
+
+def test_an_unknown_user_is_a_clear_error() -> None:
+    with pytest.raises(UserNotFound, match="there is no user 9"):
+        get_user_details({"userId": 9})
+
+
+@pytest.mark.parametrize(
+    "data", [{}, [], None, {"userId": "123"}, {"userId": True}, {"userId": 2**63}]
+)
+def test_bad_data_is_refused(data: Any) -> None:
+    with pytest.raises(InvalidData):
+        get_user_details(data)
+
+
+def test_an_event_delivered_twice_is_recorded_once() -> None:
+    message = event({"id": 1, "userId": 123})
+    for _ in range(2):
+        record_activity(message.data, message)
+    assert Activity.objects.count() == 1
+    [entry] = get_user_activity({"userId": 123})
+    assert entry == {
+        "messageId": message.id,
+        "type": "document.created",
+        "userId": 123,
+        "data": {"id": 1, "userId": 123},
+        "at": message.created_at.isoformat(),
+    }
+
+
+@pytest.mark.parametrize("data", [None, [1], "text", {}, {"userId": "x"}])
+def test_an_event_that_names_no_user_is_recorded_all_the_same(data: Any) -> None:
+    message = event(data)
+    record_activity(message.data, message)
+    [entry] = get_user_activity({})
+    assert (entry["userId"], entry["data"]) == (None, data)
+
+
+def test_activity_comes_newest_first_and_of_one_user_if_wanted() -> None:
+    old, new, other = (
+        event({"userId": 1}, age_seconds=60),
+        event({"userId": 1}),
+        event({"userId": 2}),
+    )
+    for message in (new, old, other):
+        record_activity(message.data, message)
+    assert [e["messageId"] for e in get_user_activity({"userId": 1})] == [new.id, old.id]
+    assert len(get_user_activity({})) == 3
+    assert [e["messageId"] for e in get_user_activity({"userId": 1, "limit": 1})] == [new.id]
+
+
+@pytest.mark.parametrize("limit", [0, 101, "5", None])
+def test_a_limit_outside_its_bounds_is_refused(limit: Any) -> None:
+    with pytest.raises(InvalidData, match="limit"):
+        get_user_activity({"limit": limit})
+
+
+def test_every_document_event_is_subscribed_to() -> None:
+    assert "document.*" in communicator.bus.handlers.patterns()
