@@ -7,6 +7,11 @@ import django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway_app.settings")
 django.setup()
 
-from gateway_app.bus import communicator  # noqa: E402 - Django first
+from gateway_app.beat import schedule_for  # noqa: E402 - Django first
+from gateway_app.handlers import communicator  # noqa: E402
 
 app = communicator.celery_app
+app.conf.update(
+    beat_scheduler="gateway_app.beat:BusScheduler",
+    beat_schedule=schedule_for(communicator.bus.config),
+)

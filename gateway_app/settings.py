@@ -31,8 +31,8 @@ INSTALLED_APPS = [
     "messaging",
     "gateway_app",
     # The example services keep what they know in tables of their own.
-    # "services.document",
-    # "services.user",
+    "services.document",
+    "services.user",
 ]
 
 MIDDLEWARE = [

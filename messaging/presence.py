@@ -110,6 +110,11 @@ class Presence:
 
     def _on_registered(self, data: Any) -> None:
         logger.info("%s is registered: %s", self._communicator.name, data)
+        for route in data.get("refused", ()):
+            logger.warning("%s: the gateway refused a route: %s", self._communicator.name, route)
 
     def _on_registration_wanted(self, data: Any) -> None:
-        self._register()
+        # Any instance of the service may get this. The one that is meant announces itself again
+        # and is asked again, until it does.
+        if data["id"] == self._communicator.identity.instance_id:
+            self._register()

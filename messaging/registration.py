@@ -16,9 +16,14 @@ DISCOVER: Final = "service.discover"
 #: The gateway does not know this instance (any more) and asks it to register again.
 REGISTRATION_WANTED: Final = "service.registration.wanted"
 DEAD_LETTER: Final = "bus.dead_letter"
+#: Sent to the gateway by its beat: time to look for silent instances, to ask for health.
+REGISTRY_SWEEP: Final = "bus.registry.sweep"
+HEALTH_ROUND: Final = "bus.health.round"
 
 #: Worth nothing once they are late: dropped then, not put on record.
-PERISHABLE: Final = frozenset({ANNOUNCE, HEALTH_CHECK, REGISTRATION_WANTED, REGISTERED})
+PERISHABLE: Final = frozenset(
+    {ANNOUNCE, HEALTH_CHECK, REGISTRATION_WANTED, REGISTERED, REGISTRY_SWEEP, HEALTH_ROUND}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +31,7 @@ class Route:
     """An HTTP route of the gateway that a service answers.
 
     Attributes:
-        path: below ``/api``, such as ``/scraper/free-zones``; ``{name}`` takes one segment.
+        path: below ``/api/``, such as ``/api/scraper/free-zones``; ``{name}`` takes one segment.
         methods: HTTP methods.
         message: the type of the request sent to the service.
     """

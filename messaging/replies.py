@@ -85,10 +85,10 @@ class ReplyQueue:
             thread.join(2 * TICK_SECONDS + RECONNECT_SECONDS)
 
     def _start(self) -> None:
-        if self._thread is not None:
+        if self._thread is not None and self._thread.is_alive():
             return
         with self._lock:
-            if self._thread is None:
+            if self._thread is None or not self._thread.is_alive():
                 self._stopped = threading.Event()
                 self._thread = threading.Thread(
                     target=self._run,

@@ -17,7 +17,28 @@ from messaging.errors import ConfigurationError
 
 #: WAL needs memory shared by all processes and POSIX locks that hold: local disks only.
 _NETWORK_FILE_SYSTEMS: Final = frozenset(
-    ["9p", "afs", "beegfs", "ceph", "cifs", "fuse.ceph", "fuse.gcsfuse", "fuse.glusterfs", "fuse.rclone", "fuse.s3fs", "fuse.sshfs", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4", "ocfs2", "smb3", "smbfs"]
+    [
+        "9p",
+        "afs",
+        "beegfs",
+        "ceph",
+        "cifs",
+        "fuse.ceph",
+        "fuse.gcsfuse",
+        "fuse.glusterfs",
+        "fuse.rclone",
+        "fuse.s3fs",
+        "fuse.sshfs",
+        "glusterfs",
+        "gpfs",
+        "lustre",
+        "ncpfs",
+        "nfs",
+        "nfs4",
+        "ocfs2",
+        "smb3",
+        "smbfs",
+    ]
 )
 _MOUNTS: Final = Path("/proc/self/mountinfo")
 
@@ -69,7 +90,8 @@ def files_of(url: str) -> BrokerFiles:
     path = rest.removeprefix("/")
     if scheme != "sqlite" or rest == path or not path or ":memory:" in path or "?" in path:
         raise ConfigurationError(
-            f"broker URL: expected sqlite:////absolute/path or sqlite:///relative/path, got {url!r}"
+            "broker URL: expected sqlite:////absolute/path or sqlite:///relative/path, "
+            f"got {url!r}"
         )
     database = os.path.realpath(path)
     if os.path.isdir(database):

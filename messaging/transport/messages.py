@@ -4,9 +4,12 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from kombu.utils import json as kombu_json
+import kombu.utils.json
 
 from messaging.transport.errors import PreconditionFailed
+
+#: Reads and writes datetime, UUID, Decimal and bytes as well; kombu is only partly annotated.
+_kombu_json: Any = kombu.utils.json
 
 #: AMQP's range as kombu has it; larger is more urgent.
 MOST_URGENT: Final = 9
@@ -91,7 +94,9 @@ def _priority(value: Any) -> int:
     try:
         return max(0, min(int(value or 0), MOST_URGENT))
     except (TypeError, ValueError) as exc:
-        raise PreconditionFailed(f"priority: expected a number from 0 to 9, got {value!r}") from exc
+        raise PreconditionFailed(
+            f"priority: expected a number from 0 to 9, got {value!r}"
+        ) from exc
 
 
 def _seconds(name: str, milliseconds: Any) -> float:
@@ -105,10 +110,10 @@ def _dumps(value: Any) -> str:
     try:
         return json.dumps(value)
     except TypeError:
-        return str(kombu_json.dumps(value))  # datetime, UUID, bytes …: four times slower
+        return str(_kombu_json.dumps(value))  # datetime, UUID, bytes …: four times slower
 
 
 def _loads(text: str) -> Any:
     if '"__type__"' in text:  # what only the slow way has written
-        return kombu_json.loads(text)
+        return _kombu_json.loads(text)
     return json.loads(text)

@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from messaging.transport import statements
@@ -36,11 +37,12 @@ class Publisher:
             BrokerBusy, BrokerUnavailable: none of them was written; safe to send again.
             PublishUncertain: written, but the file vanished meanwhile.
         """
-        with self._store.lock:
-            if not any(self._current_routes(message) for message in messages):
+        with self._store.connection() as db:
+            # A list: every message is looked at, for the one that is mandatory.
+            if not any(list(map(partial(self._current_routes, db), messages))):
                 return
             transaction = self._store.transaction(full=full, busy_seconds=busy_seconds)
-            with transaction as db:
+            with transaction:
                 queue_ids = self._write(db, messages)
                 waiters = self._waiters(db, queue_ids)
         # After the commit: a consumer woken before it would look, find nothing and sleep again.
@@ -48,13 +50,12 @@ class Publisher:
 
     def check_route(self, message: Outgoing) -> None:
         """Raise what `publish` would raise if the message had nowhere to go."""
-        with self._store.lock:
-            self._current_routes(message)
+        with self._store.connection() as db:
+            self._current_routes(db, message)
 
     def wake_consumers(self, queue_ids: Iterable[int]) -> None:
         """Have everyone who consumes from these queues look for messages."""
-        with self._store.lock:
-            db = self._store.connection()
+        with self._store.connection() as db:
             self._router.refresh(*db.execute(statements.VERSIONS).fetchone())
             waiters = self._waiters(db, queue_ids)
         self._waker.wake(waiters)
@@ -67,13 +68,8 @@ class Publisher:
         """Remove the wake-up socket of a session that is dead."""
         self._waker.remove(session_id)
 
-    def close(self) -> None:
-        """Close the sending socket."""
-        self._waker.close()
-
-    def _current_routes(self, message: Outgoing) -> tuple[Route, ...]:
+    def _current_routes(self, db: sqlite3.Connection, message: Outgoing) -> tuple[Route, ...]:
         """Return the routes; unless empty they may be outdated, which `_write` finds out."""
-        db = self._store.connection()
         routes = self._router.cached(message.exchange, message.routing_key)
         if not routes:
             # Nowhere to go, as far as we know: make sure by a read of 3 us, so that events
@@ -137,7 +133,9 @@ class Publisher:
 
 
 def _row(message: Outgoing, route: Route, id: int, due_at: float) -> dict[str, Any]:
-    ttls = [ttl for ttl in (message.ttl_seconds, _seconds(route.message_ttl_ms)) if ttl is not None]
+    ttls = [
+        ttl for ttl in (message.ttl_seconds, _seconds(route.message_ttl_ms)) if ttl is not None
+    ]
     return {
         "id": id,
         "queue_id": route.queue_id,

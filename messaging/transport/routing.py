@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable, Iterable
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from messaging.transport import statements
 from messaging.transport.errors import NotFound
@@ -20,6 +20,16 @@ class Route(NamedTuple):
     message_ttl_ms: int | None
 
 
+class _Node:
+    """What may follow the words so far, and the queues of the patterns that end here."""
+
+    __slots__ = ("queue_ids", "words")
+
+    def __init__(self) -> None:
+        self.words: dict[str, _Node] = {}
+        self.queue_ids: set[int] = set()
+
+
 class TopicTable:
     """Topic patterns of one exchange as a trie: the cost follows the key, not their number.
 
@@ -27,19 +37,18 @@ class TopicTable:
     """
 
     def __init__(self, bindings: Iterable[tuple[str, int]]) -> None:
-        self._root: dict[str, Any] = {}
+        self._root = _Node()
         for pattern, queue_id in bindings:
             node = self._root
             for word in pattern.split("."):
-                node = node.setdefault(word, {})
-            # No word is empty *and* final: "" is itself a key, so leaves need another type.
-            node.setdefault(_QUEUES, set()).add(queue_id)
+                node = node.words.setdefault(word, _Node())
+            node.queue_ids.add(queue_id)
 
     def match(self, routing_key: str) -> set[int]:
         """Return the queues of all patterns that match, each once."""
         found: set[int] = set()
         words = routing_key.split(".")
-        # A set of places reached: "#.#.#" would otherwise take time exponential in the words.
+        # Each place is visited once: "#.#.#" would else take time exponential in the words.
         seen: set[tuple[int, int]] = set()
         places = [(self._root, 0)]
         while places:
@@ -48,16 +57,13 @@ class TopicTable:
                 continue
             seen.add((id(node), at))
             if at == len(words):
-                found |= node.get(_QUEUES, _EMPTY)
+                found |= node.queue_ids
             else:
-                places += [(node[word], at + 1) for word in (words[at], "*") if word in node]
-            if "#" in node:
-                places += [(node["#"], used) for used in range(at, len(words) + 1)]
+                following = (node.words.get(words[at]), node.words.get("*"))
+                places += [(next_node, at + 1) for next_node in following if next_node]
+            if "#" in node.words:
+                places += [(node.words["#"], used) for used in range(at, len(words) + 1)]
         return found
-
-
-_QUEUES: Final = None
-_EMPTY: Final[frozenset[int]] = frozenset()
 
 
 class Router:
@@ -83,9 +89,11 @@ class Router:
         self._routes.clear()
         return True
 
-    def routes(
-        self, db: sqlite3.Connection, exchange: str, routing_key: str
-    ) -> tuple[Route, ...]:
+    def cached(self, exchange: str, routing_key: str) -> tuple[Route, ...]:
+        """Return what was found before and may be old, or nothing."""
+        return self._routes.get((exchange, routing_key), ())
+
+    def routes(self, db: sqlite3.Connection, exchange: str, routing_key: str) -> tuple[Route, ...]:
         """Return where a message goes, each queue once.
 
         Raises:

@@ -78,17 +78,13 @@ ALL_ROUTES: Final = sql(
 QUEUE_BY_NAME: Final = sql(
     select(queue.c.id, queue.c.message_ttl_ms).where(queue.c.name == bindparam("name"))
 )
-QUEUE_TTL: Final = sql(
-    select(queue.c.message_ttl_ms).where(queue.c.id == bindparam("queue_id"))
-)
+QUEUE_TTL: Final = sql(select(queue.c.message_ttl_ms).where(queue.c.id == bindparam("queue_id")))
 WAITERS: Final = sql(
     select(consumer.c.session_id).distinct().where(consumer.c.queue_id == bindparam("queue_id"))
 )
 
 #: Which of these queues have something to claim. Costs 3 us for each, no lock.
-QUEUES_WITH_READY: Final = sql(
-    _listed.where(exists().where(ready.c.queue_id == _ids.c.value))
-)
+QUEUES_WITH_READY: Final = sql(_listed.where(exists().where(ready.c.queue_id == _ids.c.value)))
 _heads = (
     select(ready.c.prio, ready.c.id)
     .where(ready.c.queue_id == bindparam("queue_id"))
@@ -99,9 +95,7 @@ _heads = (
 #: RETURNING gives the rows in no order that SQLite promises: sort by (prio, id).
 CLAIM: Final = sql(
     delete(ready)
-    .where(
-        ready.c.queue_id == bindparam("queue_id"), tuple_(ready.c.prio, ready.c.id).in_(_heads)
-    )
+    .where(ready.c.queue_id == bindparam("queue_id"), tuple_(ready.c.prio, ready.c.id).in_(_heads))
     .returning(ready.c.prio, ready.c.id, ready.c.attempts)
 )
 READ_MESSAGES: Final = sql(
@@ -126,7 +120,11 @@ DELETE_MESSAGE: Final = sql(delete(message).where(message.c.id == bindparam("mes
 #: Back under the old id: in front of everything of its level that was sent later.
 #: :undo is 1 for what no handler ever saw, so that it does not count as delivered.
 _back = select(
-    lease.c.queue_id, lease.c.prio, lease.c.id, lease.c.attempts - bindparam("undo"), bindparam("now")
+    lease.c.queue_id,
+    lease.c.prio,
+    lease.c.id,
+    lease.c.attempts - bindparam("undo"),
+    bindparam("now"),
 )
 REQUEUE: Final = sql(
     insert(ready)
@@ -142,7 +140,9 @@ DELETE_SESSION_LEASES: Final = sql(
     delete(lease).where(lease.c.session_id == bindparam("session_id"))
 )
 
-NEXT_DUE: Final = sql(select(delayed.c.due_at).order_by(delayed.c.due_at).limit(literal_column("1")).offset(_NONE))
+NEXT_DUE: Final = sql(
+    select(delayed.c.due_at).order_by(delayed.c.due_at).limit(literal_column("1")).offset(_NONE)
+)
 _due = (
     select(delayed.c.due_at, delayed.c.id)
     .where(delayed.c.due_at <= bindparam("now"))

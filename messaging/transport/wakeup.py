@@ -8,6 +8,7 @@ import os
 import select
 import socket
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
@@ -23,7 +24,7 @@ class _Addresses:
     """The socket addresses in one folder, however long its name is."""
 
     def __init__(self, folder: str) -> None:
-        Path(folder).mkdir(mode=0o700, exist_ok=True)
+        Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder = folder
         self._descriptor = -1
         if len(os.fsencode(folder)) + 24 > _LONGEST_ADDRESS:  # "/" and an id of up to 20 digits
@@ -33,7 +34,7 @@ class _Addresses:
     def of(self, session_id: int) -> str:
         return f"{self._folder}/{session_id}"
 
-    def close(self) -> None:
+    def __del__(self) -> None:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
@@ -43,9 +44,13 @@ class Waker:
     """Sends wake-ups. Thread-safe; never blocks, never raises."""
 
     def __init__(self, files: BrokerFiles) -> None:
-        self._addresses = _Addresses(files.wakeups)
+        self._files = files
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
+
+    @cached_property
+    def _addresses(self) -> _Addresses:
+        return _Addresses(self._files.wakeups)
 
     def wake(self, session_ids: Iterable[int]) -> None:
         """Have these sessions look for messages. Costs 4 us each."""
@@ -59,10 +64,8 @@ class Waker:
         """Remove the socket file of a session that is dead."""
         Path(self._addresses.of(session_id)).unlink(missing_ok=True)
 
-    def close(self) -> None:
-        """Close the sending socket."""
+    def __del__(self) -> None:
         self._socket.close()
-        self._addresses.close()
 
 
 class WakeSocket:
@@ -93,8 +96,10 @@ class WakeSocket:
         """Block until there is a wake-up, at most that long."""
         self._poll.poll(max(0.0, seconds) * 1000)
 
+    def __del__(self) -> None:
+        self._socket.close()  # leaves the file: this may be a child's copy of its parent's
+
     def close(self) -> None:
         """Close the socket and remove its file."""
         Path(self._address).unlink(missing_ok=True)
         self._socket.close()
-        self._addresses.close()

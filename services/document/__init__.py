@@ -1,1 +1,1 @@
-"""Example service: document."""
+"""document-service: keeps documents and tells everybody about new ones."""

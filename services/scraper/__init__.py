@@ -1,1 +1,1 @@
-"""Example service: scraper."""
+"""scraper-service: fetches free-zone pages from the web and hands them to document-service."""

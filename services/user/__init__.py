@@ -1,1 +1,1 @@
-"""Example service: user."""
+"""user-service: who the users are, and what happened to their documents lately."""

@@ -1,0 +1,57 @@
+# Everything a user or contributor does. `make` alone lists it.
+
+VENV := .venv
+BIN := $(VENV)/bin
+#: The Python that makes the virtual environment: 3.11 or later.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+
+# A stamp is touched when what it stands for was installed: make installs again only when a
+# requirement has changed since.
+SETUP := $(VENV)/.setup
+SETUP_CHECK := $(VENV)/.setup-check
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo run test check fmt bench clean
+
+help: ## List these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(SETUP) ## Make .venv and install what runs and tests it
+
+demo: $(SETUP) ## Show what the system does, on a private copy of it; needs nothing running
+	@$(BIN)/python manage.py demo
+
+run: $(SETUP) ## Run gateway, beat, Flower and all services here until Ctrl-C
+	@$(BIN)/python manage.py run_stack
+
+test: $(SETUP) ## Run all tests; REQUIRE_BROKERS=1 fails where RabbitMQ or Redis is missing
+	$(BIN)/python -m pytest
+
+check: $(SETUP_CHECK) ## Check format, lint, types and import layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fmt: $(SETUP_CHECK) ## Format the code and fix what can be fixed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(SETUP) ## Measure the bus beside raw Celery
+	$(BIN)/python -m tests.bench.round_trip
+
+clean: ## Remove the virtual environment and all caches; databases in var/ stay
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	@PYTHON="$(PYTHON)" sh .ci/make-venv $(VENV)
+
+$(SETUP): requirements.txt constraints.txt | $(VENV)/bin/python
+	@echo "Installing into $(VENV) …"
+	@$(BIN)/python -m pip install --quiet -r requirements.txt -c constraints.txt
+	@touch $@
+
+$(SETUP_CHECK): requirements-check.txt $(SETUP)
+	@$(BIN)/python -m pip install --quiet -r requirements-check.txt -c constraints.txt
+	@touch $@

@@ -1,0 +1,92 @@
+"""Keeping dead letters: of all services by message, of the gateway itself directly."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from django.db import DatabaseError, close_old_connections
+from django.db.models import QuerySet
+
+from gateway_app.models import DeadLetter
+from gateway_app.text import storable
+from messaging import MessagingError, parking
+from messaging.envelope import utc_now
+
+
+class DeadLetterNotStored(MessagingError):
+    """The database did not take a dead letter. The message stays with its broker."""
+
+
+class StoredParking(parking.Parking):
+    """Keeps the gateway's own dead letters in its database, without a way around over the bus."""
+
+    def keep(self, letter: parking.DeadLetter) -> None:
+        """Store a dead letter. Safe to repeat.
+
+        Raises:
+            DeadLetterNotStored: the message must not be acked.
+        """
+        try:
+            park(letter)
+        except DatabaseError as exc:
+            # A broken connection must not be met again by the next try of this thread.
+            close_old_connections()
+            raise DeadLetterNotStored(f"{letter.message_id}: {exc}") from exc
+
+
+def park(letter: parking.DeadLetter) -> None:
+    """Store a dead letter. Safe to repeat: one of the same message, service and generation stays.
+
+    Raises:
+        DatabaseError: not stored.
+    """
+    envelope = letter.envelope or {}
+    # Not "insert or ignore": SQLite would ignore every other fault of the row as well.
+    DeadLetter.objects.get_or_create(
+        message_id=letter.message_id,
+        service=letter.service,
+        generation=envelope.get("generation", 0),
+        defaults={
+            "type": envelope.get("type", ""),
+            "source": envelope.get("source", ""),
+            "priority": envelope.get("priority", ""),
+            "reason": letter.reason,
+            "error": storable(letter.error),
+            "traceback": storable(letter.traceback),
+            "attempts": letter.attempts,
+            "service_version": storable(letter.service_version),
+            "envelope_json": _json(letter.envelope),
+            "raw_body": letter.raw_body,
+            "raw_headers_json": _json(letter.raw_headers),
+            "parked_at": utc_now(),
+        },
+    )
+
+
+def find(
+    *, service: str | None = None, type: str | None = None, reason: str | None = None
+) -> QuerySet[DeadLetter]:
+    """Return the dead letters that match all that is given, oldest first."""
+    wanted = {"service": service, "type": type, "reason": reason}
+    filters = {name: value for name, value in wanted.items() if value is not None}
+    return DeadLetter.objects.filter(**filters).order_by("parked_at", "pk")
+
+
+def describe(letter: DeadLetter) -> dict[str, Any]:
+    """Return one entry of ``bus_dead_letters --json``."""
+    return {
+        "id": letter.message_id,
+        "type": letter.type,
+        "source": letter.source,
+        "service": letter.service,
+        "priority": letter.priority,
+        "reason": letter.reason,
+        "error": letter.error,
+        "attempts": letter.attempts,
+        "parked_at": letter.parked_at.isoformat(),
+        "state": letter.state,
+    }
+
+
+def _json(mapping: Mapping[str, Any] | None) -> str:
+    return "" if mapping is None else json.dumps(mapping)

@@ -1,0 +1,103 @@
+"""What the gateway does with the messages it gets: registry, dead letters, and beat's commands."""
+
+import logging
+import zlib
+from typing import Any
+
+from gateway_app import deadletters, health, registry
+from gateway_app.bus import communicator
+from gateway_app.registrations import InvalidRegistration, Registration, identify
+from gateway_app.snapshot import snapshot
+from messaging import Envelope, MessagePriority, Reject, ServiceNotFound
+from messaging.envelope import is_service_name, utc_now
+from messaging.parking import DeadLetter
+from messaging.registration import (
+    ANNOUNCE,
+    DEAD_LETTER,
+    DEREGISTER,
+    DISCOVER,
+    HEALTH_ROUND,
+    REGISTER,
+    REGISTERED,
+    REGISTRATION_WANTED,
+    REGISTRY_SWEEP,
+)
+
+logger = logging.getLogger(__name__)
+
+
+@communicator.on_message(REGISTER)
+def register(data: Any, message: Envelope) -> None:
+    """Put an instance on record and tell its service what became of it."""
+    registration = Registration.from_json(data)
+    registered = registry.register(registration, said_at=message.created_at, now=utc_now())
+    if registered is None:
+        logger.info("%s had deregistered before it could register", registration.instance_id)
+        return
+    communicator.send_to_service(
+        registration.name,
+        REGISTERED,
+        {
+            "name": registration.name,
+            "id": registration.instance_id,
+            "state": registered.state.value,
+            "refused": [route.to_json() for route in registered.refused],
+        },
+        priority=MessagePriority.HIGH,
+        expires_in=communicator.bus.config.suspect_seconds,
+    )
+
+
+@communicator.on_message(ANNOUNCE)
+def announce(data: Any) -> None:
+    """Note a heartbeat; ask an instance that nobody knows to register."""
+    name, instance_id = identify(data)
+    heard = registry.announce(instance_id, utc_now())
+    if heard is registry.Heard.UNKNOWN:
+        communicator.tell(
+            name,
+            REGISTRATION_WANTED,
+            {"id": instance_id},
+            expires_in=communicator.bus.config.heartbeat_seconds,
+        )
+
+
+@communicator.on_message(DEREGISTER)
+def deregister(data: Any, message: Envelope) -> None:
+    """Note that an instance has ended."""
+    name, instance_id = identify(data)
+    registry.deregister(name, instance_id, said_at=message.created_at, now=utc_now())
+
+
+@communicator.on_message(DISCOVER)
+def discover(data: Any) -> dict[str, Any]:
+    """Answer with what the registry knows about one service."""
+    name = data.get("name") if isinstance(data, dict) else None
+    if not is_service_name(name):
+        raise InvalidRegistration(f"name: expected a service name, got {name!r:.100}")
+    found = snapshot(name)
+    if not found:
+        raise ServiceNotFound(str(name))
+    return found[0]
+
+
+@communicator.on_message(DEAD_LETTER)
+def keep_dead_letter(data: Any) -> None:
+    """Store a dead letter of another service."""
+    try:
+        letter = DeadLetter.from_json(data)
+    except (KeyError, TypeError, ValueError, zlib.error) as exc:
+        raise Reject(f"no dead letter: {type(exc).__name__}: {exc}") from exc
+    deadletters.park(letter)
+
+
+@communicator.on_message(REGISTRY_SWEEP)
+def sweep(_data: Any) -> None:
+    """Look for instances that fell silent. Sent by beat."""
+    registry.sweep(utc_now())
+
+
+@communicator.on_message(HEALTH_ROUND)
+def check_health(_data: Any) -> None:
+    """Ask every service how it is. Sent by beat."""
+    health.run_round(communicator)

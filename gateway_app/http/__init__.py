@@ -1,0 +1,1 @@
+"""HTTP into the bus: matching, requests, problem responses, probes."""

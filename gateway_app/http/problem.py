@@ -1,0 +1,78 @@
+"""Errors as problem JSON (RFC 9457), and which error of the bus is which status."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+from django.http import JsonResponse
+
+from messaging import MessagingError, RemoteError, RequestTimeout, ServiceNotFound
+from messaging.errors import BrokerError, EncodeError, MessageTooLarge, PublishUncertain
+
+CONTENT_TYPE: Final = "application/problem+json"
+#: Brokers restart and services register again within a few seconds.
+RETRY_AFTER_SECONDS: Final = 5
+
+#: The first that an error is an instance of has it.
+_STATUS: Final[tuple[tuple[type[MessagingError], HTTPStatus], ...]] = (
+    (EncodeError, HTTPStatus.BAD_REQUEST),
+    (MessageTooLarge, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
+    (RemoteError, HTTPStatus.BAD_GATEWAY),
+    (ServiceNotFound, HTTPStatus.SERVICE_UNAVAILABLE),
+    (BrokerError, HTTPStatus.SERVICE_UNAVAILABLE),
+    # Maybe sent, so maybe handled: what 504 says as well.
+    (PublishUncertain, HTTPStatus.GATEWAY_TIMEOUT),
+    (RequestTimeout, HTTPStatus.GATEWAY_TIMEOUT),
+)
+
+
+class Problem(Exception):
+    """An answer that is an error.
+
+    Attributes:
+        status: of HTTP.
+        detail: text for people.
+        headers: more headers of the response.
+        members: more members of the problem object.
+    """
+
+    def __init__(
+        self,
+        status: HTTPStatus,
+        detail: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        **members: Any,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.headers = dict(headers or {})
+        self.members = members
+        if status is HTTPStatus.SERVICE_UNAVAILABLE:
+            self.headers.setdefault("Retry-After", str(RETRY_AFTER_SECONDS))
+
+    def response(self) -> JsonResponse:
+        """Return the response that says so."""
+        body = {
+            "type": "about:blank",
+            "title": self.status.phrase,
+            "status": self.status.value,
+            "detail": self.detail,
+            **self.members,
+        }
+        return JsonResponse(
+            body, status=self.status.value, content_type=CONTENT_TYPE, headers=self.headers
+        )
+
+
+def problem_from(error: MessagingError) -> Problem:
+    """Return the problem that an error of a request is to an HTTP client."""
+    for kind, status in _STATUS:
+        if isinstance(error, kind):
+            break
+    else:
+        status = HTTPStatus.INTERNAL_SERVER_ERROR
+    if isinstance(error, RemoteError):
+        return Problem(status, str(error), error=error.type, retryable=error.retryable)
+    return Problem(status, str(error))

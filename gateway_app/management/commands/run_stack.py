@@ -1,0 +1,118 @@
+"""``manage.py run_stack``: the whole system on this host, until Ctrl-C."""
+
+import os
+import secrets
+from pathlib import Path
+from typing import Any, Final
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError
+
+from gateway_app.log_follower import LogFollower
+from gateway_app.preconditions import free_port, is_port_taken, only_one, require_broker
+from gateway_app.process import child_environment, stopped_by_signals
+from gateway_app.procfile import read_procfile
+from gateway_app.stack import Stack, StackError
+from messaging import ServiceCommunicator
+from messaging.clock import SYSTEM_CLOCK
+
+ADMIN_NAME: Final = "admin"
+#: Pause between looks at logs and processes: a person does not see it.
+LOOK_SECONDS: Final = 0.2
+
+
+class Command(BaseCommand):
+    """Starts gateway, beat, Flower and the services, and stops them all on Ctrl-C."""
+
+    help = "Run gateway, beat, Flower and all services on this host until Ctrl-C."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Run until Ctrl-C (exit 0) or until a process dies (exit 1)."""
+        try:
+            with stopped_by_signals(), only_one(settings.VAR_DIR) as lock:
+                self._run(lock)
+        except StackError as exc:
+            raise CommandError(str(exc)) from exc
+        except KeyboardInterrupt:
+            self.stdout.write("\nStopped.")
+
+    def _run(self, lock: int) -> None:
+        communicator = ServiceCommunicator("run-stack")
+        _require_ports()
+        require_broker(communicator.bus)
+        call_command("migrate", verbosity=0, interactive=False)
+        password = ensure_admin(settings.VAR_DIR)
+        try:
+            with _make_stack(communicator, lock) as stack:
+                stack.start()
+                self.stdout.write(f"Starting {', '.join(stack.processes)} …")
+                stack.wait_until_ready()
+                self._introduce(stack, communicator, password)
+                self._watch(stack)
+        finally:
+            communicator.close()
+
+    def _introduce(
+        self, stack: Stack, communicator: ServiceCommunicator, password: str | None
+    ) -> None:
+        login = f"{ADMIN_NAME}, {f'password {password}' if password else 'password as you set it'}"
+        rows = {
+            "Gateway": f"{stack.gateway_url}/",
+            "Admin": f"{stack.gateway_url}/admin/  ({login})",
+            "Flower": f"http://127.0.0.1:{settings.FLOWER_PORT}/",
+            "Broker": communicator.bus.connection().as_uri(),  # without the password
+            "Logs": str(settings.VAR_DIR / "log"),
+        }
+        width = max(map(len, rows))
+        lines = (f"{self.style.SUCCESS(name.ljust(width))}  {text}" for name, text in rows.items())
+        self.stdout.write("\n".join(("", *lines, "", "Everything runs. Ctrl-C stops it.", "")))
+
+    def _watch(self, stack: Stack) -> None:
+        """Show what the processes write, until one dies."""
+        follower = LogFollower({p.name: p.log_file for p in stack.processes.values()})
+        while True:
+            for line in follower.new_lines():
+                self.stdout.write(line)
+            stack.check()
+            SYSTEM_CLOCK.sleep(LOOK_SECONDS)
+
+
+def _make_stack(communicator: ServiceCommunicator, lock: int) -> Stack:
+    return Stack(
+        read_procfile(settings.BASE_DIR / "Procfile"),
+        directory=settings.BASE_DIR,
+        log_dir=settings.VAR_DIR / "log",
+        environment=child_environment(
+            GATEWAY_PORT=str(settings.GATEWAY_PORT), FLOWER_PORT=str(settings.FLOWER_PORT)
+        ),
+        communicator=communicator,
+        gateway_url=f"http://127.0.0.1:{settings.GATEWAY_PORT}",
+        lock=lock,
+    )
+
+
+def ensure_admin(var_dir: Path) -> str | None:
+    """Make the admin user on the first run, with a random password in a file of mode 0600.
+
+    Returns:
+        The password from that file; None where an admin of that name was made by other means.
+    """
+    users = get_user_model().objects
+    file = var_dir / "admin-password"
+    if not users.filter(username=ADMIN_NAME).exists():
+        if not file.exists():
+            with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as secret:
+                secret.write(secrets.token_urlsafe(12))
+        users.create_superuser(ADMIN_NAME, password=file.read_text())
+    return file.read_text() if file.exists() else None
+
+
+def _require_ports() -> None:
+    for setting in ("GATEWAY_PORT", "FLOWER_PORT"):
+        port = getattr(settings, setting)
+        if is_port_taken(port):
+            raise StackError(
+                f"port {port} is taken; choose another: {setting}={free_port()} make run"
+            )

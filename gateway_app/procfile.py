@@ -1,0 +1,34 @@
+"""The Procfile: the one list of the processes that make up the system."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+#: As honcho and foreman read it.
+_LINE: Final = re.compile(r"([A-Za-z0-9_-]+):\s*(.+)")
+_WORKER: Final = re.compile(r"celery\s.*\bworker\b")
+
+
+@dataclass(frozen=True, slots=True)
+class ProcfileEntry:
+    """One process. A worker's process is named like its service."""
+
+    name: str
+    #: For a shell; may use environment variables.
+    command: str
+
+    @property
+    def is_worker(self) -> bool:
+        """Whether this is the worker of a service, which registers under the same name."""
+        return _WORKER.match(self.command) is not None
+
+
+def read_procfile(path: Path) -> list[ProcfileEntry]:
+    """Return the processes in their order.
+
+    Raises:
+        OSError: there is no such file.
+    """
+    lines = path.read_text().splitlines()
+    return [ProcfileEntry(*match.groups()) for line in lines if (match := _LINE.fullmatch(line))]

@@ -1,0 +1,186 @@
+"""The stack: all processes of the system on this host, started, watched and stopped together."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import httpx
+
+from gateway_app.process import ManagedProcess
+from gateway_app.procfile import ProcfileEntry
+from messaging import MessagingError, ServiceCommunicator
+from messaging.clock import SYSTEM_CLOCK
+from messaging.envelope import utc_now
+
+#: Seven Python programs on two slow cores start within half of it.
+READY_SECONDS: Final = 60.0
+#: For handlers in hand to finish. Most processes need one second.
+STOP_SECONDS: Final = 10.0
+#: Pause between looks at processes and registry: short beside a start, cheap beside its work.
+LOOK_SECONDS: Final = 0.1
+#: Longest wait for one answer while the system starts; it is asked again.
+ANSWER_SECONDS: Final = 2.0
+
+
+class StackError(Exception):
+    """The stack is not what it should be. The text is for people, with the log's last lines."""
+
+
+class Stack:
+    """The processes of a Procfile.
+
+    A context manager: on the way out, also by an exception or Ctrl-C, everything it started is
+    stopped.
+
+    Args:
+        entries: the processes.
+        directory: where they run.
+        log_dir: holds one log file per process.
+        environment: of the processes.
+        communicator: asks the registry about the services.
+        gateway_url: without a slash at the end.
+        lock: an open file that the processes inherit; locked while one of them lives.
+    """
+
+    def __init__(
+        self,
+        entries: Sequence[ProcfileEntry],
+        *,
+        directory: Path,
+        log_dir: Path,
+        environment: Mapping[str, str],
+        communicator: ServiceCommunicator,
+        gateway_url: str,
+        lock: int | None = None,
+    ) -> None:
+        log_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.processes = {
+            entry.name: ManagedProcess(entry, log_dir / f"{entry.name}.log") for entry in entries
+        }
+        self.gateway_url = gateway_url
+        self._directory = directory
+        self._environment = environment
+        self._communicator = communicator
+        self._inherited_files = () if lock is None else (lock,)
+        self._expected: set[str] = set()
+        self._started_at = utc_now()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    @property
+    def services(self) -> list[str]:
+        """The services whose workers belong to the stack, the gateway's own among them."""
+        return sorted(name for name, p in self.processes.items() if p.entry.is_worker)
+
+    def start(self, *names: str) -> None:
+        """Start these processes, or all."""
+        for name in names or self.processes:
+            self._expected.add(name)
+            self.processes[name].start(self._environment, self._directory, self._inherited_files)
+        self._note_pids()
+
+    def check(self) -> None:
+        """Make sure that everything that was started still runs.
+
+        Raises:
+            StackError: a process died by itself.
+        """
+        for name in sorted(self._expected):
+            process = self.processes[name]
+            if not process.is_running:
+                raise StackError(_with_log(f"{name} ended {_how(process.exit_code)}", process))
+
+    def wait_until_ready(
+        self,
+        report: Callable[[Sequence[str]], object] = lambda waited_for: None,
+        timeout_seconds: float = READY_SECONDS,
+    ) -> None:
+        """Return when the gateway answers and every service is UP in its registry.
+
+        Args:
+            report: called with what is still waited for, each time it becomes less.
+            timeout_seconds: the bound of the wait.
+
+        Raises:
+            StackError: a process died, or the time is over.
+        """
+        give_up_at = SYSTEM_CLOCK.monotonic() + timeout_seconds
+        waiting = self._unready([*self.services, "web"])
+        while waiting:
+            self.check()
+            if SYSTEM_CLOCK.monotonic() > give_up_at:
+                text = f"{', '.join(waiting)} not ready after {timeout_seconds:g} s"
+                raise StackError(_with_log(text, *(self.processes[name] for name in waiting)))
+            SYSTEM_CLOCK.sleep(LOOK_SECONDS)
+            still_waiting = self._unready(waiting)
+            if still_waiting != waiting:
+                report(still_waiting)
+            waiting = still_waiting
+
+    def stop(self, *names: str) -> None:
+        """Stop these processes, or all: TERM, and KILL for those that take too long."""
+        processes = [self.processes[name] for name in names or self.processes]
+        self._expected.difference_update(process.name for process in processes)
+        try:
+            for process in processes:
+                process.terminate()
+            give_up_at = SYSTEM_CLOCK.monotonic() + STOP_SECONDS
+            for process in processes:
+                process.wait(give_up_at - SYSTEM_CLOCK.monotonic())
+        finally:  # also after a second Ctrl-C: nothing is left behind
+            for process in processes:
+                process.kill()
+
+    def _unready(self, names: Sequence[str]) -> list[str]:
+        return [
+            name for name in names if not (self._answers() if name == "web" else self._is_up(name))
+        ]
+
+    def _note_pids(self) -> None:
+        """Write into the lock file whom to stop: this process, or all if it was killed."""
+        pids = (os.getpid(), *(process.pid for process in self.processes.values()))
+        for lock in self._inherited_files:
+            os.ftruncate(lock, 0)
+            os.write(lock, " ".join(map(str, pids)).encode())
+
+    def _answers(self) -> bool:
+        try:
+            url = f"{self.gateway_url}/ready"
+            return httpx.get(url, timeout=ANSWER_SECONDS, trust_env=False).is_success
+        except httpx.TransportError:
+            return False
+
+    def _is_up(self, service: str) -> bool:
+        """Return whether an instance is UP that said so after this stack began to start."""
+        try:
+            entry = self._communicator.discover(service, timeout=ANSWER_SECONDS)
+        except MessagingError:
+            return False
+        return any(self._is_fresh(instance) for instance in entry["instances"])
+
+    def _is_fresh(self, instance: Mapping[str, Any]) -> bool:
+        seen_at = datetime.fromisoformat(instance["last_seen_at"])
+        return instance["state"] == "UP" and seen_at >= self._started_at
+
+
+def _how(exit_code: int | None) -> str:
+    if exit_code is not None and exit_code < 0:
+        return f"by signal {-exit_code}"
+    return f"with exit code {exit_code}"
+
+
+def _with_log(text: str, *processes: ManagedProcess) -> str:
+    tails = (f"--- {p.log_file}\n{p.log_tail()}" for p in processes)
+    return "\n".join((text, *tails))

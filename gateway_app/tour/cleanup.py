@@ -1,0 +1,45 @@
+"""Takes off a shared broker what one tour left there."""
+
+from collections.abc import Iterable
+
+import redis
+
+from messaging import MessageBus
+
+
+def remove_namespace(bus: MessageBus, services: Iterable[str]) -> None:
+    """Delete the queues, exchanges and keys of a namespace. Idempotent.
+
+    Args:
+        bus: of the namespace; nobody else may be using it any more.
+        services: whose queues there are.
+    """
+    if bus.profile.name == "redis":
+        _remove_keys(bus)
+    else:
+        _remove_queues(bus, services)
+
+
+def _remove_queues(bus: MessageBus, services: Iterable[str]) -> None:
+    topology = bus.topology
+    control = topology.control_exchange_name
+    with bus.connection() as connection:
+        channel = connection.default_channel
+        for service in services:
+            channel.queue_delete(topology.queue_name(service))
+        for exchange in (
+            topology.events_exchange.name,
+            topology.services_exchange.name,
+            topology.celery_events_exchange_name,
+            # kombu's remote control makes these two of the name it is given.
+            f"{control}.pidbox",
+            f"reply.{control}.pidbox",
+        ):
+            channel.exchange_delete(exchange)
+
+
+def _remove_keys(bus: MessageBus) -> None:
+    # Not through kombu: its client hides the prefix, and cannot list keys by it.
+    with redis.Redis.from_url(bus.config.broker_url) as client:
+        for key in client.scan_iter(match=f"{bus.config.namespace}:*"):
+            client.delete(key)

@@ -1,0 +1,94 @@
+"""Where the tour plays: a folder, a database, a broker or a corner of one, all its own."""
+
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from django.conf import settings
+
+from gateway_app.preconditions import free_port
+from gateway_app.process import child_environment
+from gateway_app.stack import StackError
+from messaging import MessagingConfig
+from messaging.brokers import profile_for
+
+#: A fresh SQLite database takes a second.
+MIGRATE_SECONDS: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sandbox:
+    """The surroundings of the tour's processes."""
+
+    folder: Path
+    #: Of the processes.
+    environment: dict[str, str]
+    #: The same bus, for the tour itself.
+    config: MessagingConfig
+    gateway_url: str
+
+    @property
+    def log_dir(self) -> Path:
+        """Holds the processes' logs."""
+        return self.folder / "log"
+
+    @property
+    def is_broker_embedded(self) -> bool:
+        """Whether the broker is a file in the folder, and goes with it."""
+        return profile_for(self.config.broker_url).name == "sqlite"
+
+    def remove(self) -> None:
+        """Delete the folder."""
+        shutil.rmtree(self.folder)
+
+    def migrate(self) -> None:
+        """Make the database.
+
+        Raises:
+            StackError: it cannot be made.
+        """
+        command = [sys.executable, "manage.py", "migrate", "--verbosity=0", "--no-input"]
+        done = subprocess.run(
+            command,
+            cwd=settings.BASE_DIR,
+            env=self.environment,
+            timeout=MIGRATE_SECONDS,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise StackError(f"the database could not be made\n{done.stderr.rstrip()}")
+
+
+def make_sandbox() -> Sandbox:
+    """Return a fresh sandbox; nothing of it but the folder exists yet."""
+    folder = Path(tempfile.mkdtemp(prefix="bus-demo-"))
+    broker_url = settings.MESSAGING["broker_url"]
+    if profile_for(broker_url).name == "sqlite":
+        # Never a broker file that others may be using.
+        broker_url = f"sqlite:///{folder / 'broker.sqlite3'}"
+    namespace = f"demo-{secrets.token_hex(4)}"
+    port = free_port()
+    return Sandbox(
+        folder=folder,
+        environment=child_environment(
+            VAR_DIR=str(folder),
+            # Empty: SQLite in the folder.
+            DATABASE_URL="",
+            BROKER_URL=broker_url,
+            MESSAGING_NAMESPACE=namespace,
+            GATEWAY_PORT=str(port),
+            DJANGO_SECRET_KEY=secrets.token_urlsafe(32),
+            DJANGO_ALLOWED_HOSTS="127.0.0.1",
+        ),
+        config=MessagingConfig.from_mapping(
+            {**settings.MESSAGING, "broker_url": broker_url, "namespace": namespace}
+        ),
+        gateway_url=f"http://127.0.0.1:{port}",
+    )

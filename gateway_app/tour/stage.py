@@ -1,0 +1,73 @@
+"""What a step of the tour is, and what it has to work with."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from gateway_app.stack import Stack
+from messaging import ServiceCommunicator
+from messaging.clock import SYSTEM_CLOCK
+
+T = TypeVar("T")
+
+#: Everything in the tour takes milliseconds; this is what a busy machine may make of them.
+EVENTUALLY_SECONDS: Final = 10.0
+#: Pause between looks; each look is a request, so not too short.
+LOOK_SECONDS: Final = 0.05
+
+
+class StepFailed(Exception):
+    """A step saw something else than it expected. The text says what it saw."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """What the steps share."""
+
+    #: The processes; started by the first step.
+    stack: Stack
+    #: Speaks to the services from outside, as one more service would.
+    communicator: ServiceCommunicator
+    #: Tells what a step waits for, while it waits.
+    note: Callable[[str], object]
+
+    def eventually(self, what: str, look: Callable[[], T | None]) -> T:
+        """Look until there is something to see, and return it.
+
+        Args:
+            what: is waited for, for people.
+            look: returns None where there is nothing yet.
+
+        Raises:
+            StepFailed: there was nothing for `EVENTUALLY_SECONDS`.
+            StackError: a process died meanwhile.
+        """
+        self.note(f"waiting for {what}")
+        give_up_at = SYSTEM_CLOCK.monotonic() + EVENTUALLY_SECONDS
+        while (seen := look()) is None:
+            self.stack.check()
+            if SYSTEM_CLOCK.monotonic() > give_up_at:
+                raise StepFailed(f"no {what} within {EVENTUALLY_SECONDS:g} s")
+            SYSTEM_CLOCK.sleep(LOOK_SECONDS)
+        return seen
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One step of the tour."""
+
+    title: str
+    #: What shall be seen, for people.
+    expected: str
+    #: Does it and returns what was seen. Raises `StepFailed`, `StackError` or `MessagingError`.
+    play: Callable[[Stage], str]
+
+
+def require(condition: bool, seen: str) -> None:
+    """Fail the step unless the condition holds.
+
+    Raises:
+        StepFailed: with what was seen instead.
+    """
+    if not condition:
+        raise StepFailed(seen)

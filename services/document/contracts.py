@@ -1,0 +1,96 @@
+"""The messages of document-service: the one file of it that another team needs to read.
+
+Bad data is answered with an error where it came as a request, and becomes a dead letter where it
+came as a command.
+"""
+
+from typing import Final, NotRequired, TypedDict
+
+SERVICE: Final = "document-service"
+
+#: Command `StoreDocument`; as a request it is answered with `DocumentStored`.
+DOCUMENT_STORE: Final = "document.store"
+#: Request `GetDocument`, answered with `DocumentDetails`.
+DOCUMENT_GET: Final = "document.get"
+#: Request `ListDocuments`, answered with a list of `DocumentSummary`, newest first.
+DOCUMENT_LIST: Final = "document.list"
+
+#: Event `DocumentCreated`, said by this service once a new document is stored. HIGH.
+DOCUMENT_CREATED: Final = "document.created"
+#: Event `DocumentViewed`, said by whoever shows a document; this service listens.
+DOCUMENT_VIEWED: Final = "document.viewed"
+
+DEFAULT_LIMIT: Final = 20
+MAX_LIMIT: Final = 100
+#: What a browser's address bar takes, and an index row too.
+MAX_URL_LENGTH: Final = 2000
+MAX_TITLE_LENGTH: Final = 300
+
+
+class StoreDocument(TypedDict):
+    """A document to keep. The same text from the same URL is the same document."""
+
+    #: Where it came from.
+    url: str
+    #: Cut to 300 characters.
+    title: str
+    text: str
+    #: The user it is for.
+    userId: NotRequired[int | None]
+
+
+class DocumentStored(TypedDict):
+    """What became of it."""
+
+    id: int
+    #: False: this document had been stored before.
+    isNew: bool
+
+
+class GetDocument(TypedDict):
+    """Which document is wanted."""
+
+    id: int
+
+
+class ListDocuments(TypedDict):
+    """How many documents are wanted."""
+
+    #: 1 to 100, 20 unless given.
+    limit: NotRequired[int]
+
+
+class DocumentSummary(TypedDict):
+    """A document without its text."""
+
+    id: int
+    url: str
+    title: str
+    userId: int | None
+    #: ISO 8601.
+    storedAt: str
+    #: ISO 8601; None: nobody has looked at it yet.
+    lastViewedAt: str | None
+
+
+class DocumentDetails(DocumentSummary):
+    """A document with its text."""
+
+    text: str
+
+
+class DocumentCreated(TypedDict):
+    """There is a new document. Rarely said twice: when the service died while saying it."""
+
+    id: int
+    url: str
+    title: str
+    userId: int | None
+
+
+class DocumentViewed(TypedDict):
+    """Somebody has looked at a document."""
+
+    id: int
+    #: Who, where known.
+    userId: NotRequired[int | None]

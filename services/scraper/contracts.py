@@ -1,0 +1,53 @@
+"""The messages of scraper-service: the one file of it that another team needs to read."""
+
+from typing import Final, NotRequired, TypedDict
+
+SERVICE: Final = "scraper-service"
+
+#: Request `ScrapeFreeZones`, answered with `FreeZonesFound` or an error that says whether asking
+#: again may help. Also ``POST /api/scraper/free-zones``.
+SCRAPE_FREE_ZONES: Final = "scrape.free.zones"
+FREE_ZONES_PATH: Final = "/api/scraper/free-zones"
+
+#: Where every page goes, and as what: the contract of document-service has the details.
+DOCUMENT_SERVICE: Final = "document-service"
+DOCUMENT_STORE: Final = "document.store"
+
+
+class ScrapeFreeZones(TypedDict):
+    """An overview page that links to one page for each free zone."""
+
+    #: http or https.
+    url: str
+    #: The only hosts that pages are fetched from, redirects included; unless given, the URL's own.
+    allowedHosts: NotRequired[list[str]]
+    #: The user it is for; goes into the documents.
+    userId: NotRequired[int | None]
+
+
+class FreeZone(TypedDict):
+    """The page of one free zone."""
+
+    name: str
+    url: str
+
+
+class SkippedPage(TypedDict):
+    """A page that was linked and could not be had."""
+
+    url: str
+    reason: str
+
+
+class FreeZonesFound(TypedDict):
+    """What was found. Every page is on its way to document-service, the overview too."""
+
+    #: Of the overview, after redirects.
+    url: str
+    title: str
+    zones: list[FreeZone]
+    skipped: list[SkippedPage]
+    #: Links not followed because there were more than one scrape may follow.
+    linksLeft: int
+    #: How many documents were sent.
+    documentsSent: int

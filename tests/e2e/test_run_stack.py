@@ -1,0 +1,105 @@
+import os
+import re
+import signal
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.e2e.conftest import Workplace
+from tests.support.processes import Process
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.slow
+
+
+def wait_until_up(stack: Process) -> str:
+    """Return what the stack printed, once it says that everything runs."""
+    eventually(
+        lambda: "Everything runs" in stack.log.read_text() or not stack.is_running(), 60, "stack"
+    )
+    text = stack.log.read_text()
+    assert stack.is_running(), text
+    return text
+
+
+@pytest.fixture(scope="module")
+def running(new_workplace: Callable[[], Workplace]) -> Workplace:
+    """A stack that runs."""
+    workplace = new_workplace()
+    wait_until_up(workplace.start_stack())
+    return workplace
+
+
+def test_the_printed_login_works(running: Workplace) -> None:
+    text = (running.folder / "stack.log").read_text()
+    password = re.search(r"admin, password (\S+)\)", text)
+    assert password is not None
+    file = running.var_dir / "admin-password"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    url = f"http://127.0.0.1:{running.gateway_port}/admin/login/"
+    with httpx.Client(trust_env=False) as browser:
+        browser.get(url)
+        form = {"username": "admin", "password": password[1]}
+        token = {"csrfmiddlewaretoken": browser.cookies["csrftoken"]}
+        answer = browser.post(f"{url}?next=/admin/", data={**form, **token})
+    assert answer.status_code == 302
+    assert answer.headers["Location"] == "/admin/"
+
+
+def test_flower_listens_where_it_was_said(running: Workplace) -> None:
+    url = f"http://127.0.0.1:{running.flower_port}/"
+    assert f"Flower   {url}" in (running.folder / "stack.log").read_text()
+    assert eventually(lambda: answers(url), 20, "Flower")
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(url, trust_env=False, follow_redirects=True).is_success
+    except httpx.TransportError:
+        return False
+
+
+def test_a_second_stack_in_the_same_folder_is_refused_in_one_line(running: Workplace) -> None:
+    second = running.manage("run_stack")
+    assert second.returncode == 1
+    [line] = second.stderr.splitlines()
+    assert f"a stack runs in {running.var_dir} already" in line
+
+
+def test_a_taken_port_is_refused_in_one_line(running: Workplace, workplace: Workplace) -> None:
+    workplace.environment["GATEWAY_PORT"] = str(running.gateway_port)
+    refused = workplace.manage("run_stack")
+    assert refused.returncode == 1
+    [line] = refused.stderr.splitlines()
+    assert f"port {running.gateway_port} is taken" in line
+    assert "GATEWAY_PORT=" in line
+
+
+def test_ctrl_c_stops_everything(workplace: Workplace) -> None:
+    stack = workplace.start_stack()
+    wait_until_up(stack)
+    assert len(workplace.pids()) >= 8
+    stack.signal(signal.SIGINT)
+    assert stack.wait(15) == 0
+    assert workplace.pids() == []
+
+
+def test_a_process_that_dies_is_named_and_ends_the_rest(workplace: Workplace) -> None:
+    stack = workplace.start_stack()
+    wait_until_up(stack)
+    os.kill(pid_of(workplace, "services.user"), signal.SIGKILL)
+    assert stack.wait(15) == 1
+    assert "user-service ended by signal 9" in stack.log.read_text()
+    assert workplace.pids() == []
+
+
+def pid_of(workplace: Workplace, argument: str) -> int:
+    [pid] = [
+        pid
+        for pid in workplace.pids()
+        if argument.encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    ]
+    return pid
