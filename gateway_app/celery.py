@@ -7,8 +7,9 @@ import django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway_app.settings")
 django.setup()
 
-from gateway_app.beat import schedule_for  # noqa: E402 - Django first
-from gateway_app.handlers import communicator  # noqa: E402
+import gateway_app.handlers  # noqa: E402, F401 - Django first; registers themselves
+from gateway_app.beat import schedule_for  # noqa: E402
+from gateway_app.bus import communicator  # noqa: E402
 
 app = communicator.celery_app
 app.conf.update(

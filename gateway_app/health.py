@@ -96,9 +96,7 @@ async def _ask_all(
 
 async def _ask(communicator: ServiceCommunicator, name: str) -> Result:
     try:
-        answer = await communicator.request_async(
-            name, HEALTH_CHECK, {}, timeout=ANSWER_SECONDS
-        )
+        answer = await communicator.request_async(name, HEALTH_CHECK, {}, timeout=ANSWER_SECONDS)
     except RequestTimeout:
         return Result(State.SUSPECT, f"no answer within {ANSWER_SECONDS:g} s")
     except ServiceNotFound as exc:

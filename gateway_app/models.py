@@ -204,9 +204,7 @@ class DeadLetter(models.Model):
     #: Content type and headers of such a body, as JSON text.
     raw_headers_json = models.TextField(blank=True)
     parked_at = models.DateTimeField(db_index=True)
-    state = models.CharField(
-        max_length=9, choices=DeadLetterState, default=DeadLetterState.PARKED
-    )
+    state = models.CharField(max_length=9, choices=DeadLetterState, default=DeadLetterState.PARKED)
 
     class Meta:
         """One per message, service and generation: parking is safe to repeat."""

@@ -49,9 +49,7 @@ class Heard(Enum):
     LEFT = "left"
 
 
-def register(
-    registration: Registration, *, said_at: datetime, now: datetime
-) -> Registered | None:
+def register(registration: Registration, *, said_at: datetime, now: datetime) -> Registered | None:
     """Put an instance and what its service offers on record; it is UP then. Safe to repeat.
 
     What the service offers is what its latest registration says.
@@ -186,7 +184,10 @@ def _put_instance(
 
 
 def _put_names(
-    model: type[HandledType] | type[Subscription], service: Service, field: str, names: frozenset[str]
+    model: type[HandledType] | type[Subscription],
+    service: Service,
+    field: str,
+    names: frozenset[str],
 ) -> None:
     """Make these names, and no others, those of the service."""
     rows: Any = model._default_manager.filter(service=service)

@@ -83,9 +83,7 @@ def _store(service: Service, granted: dict[tuple[str, str], str]) -> None:
     )
 
 
-def _read(
-    offered: Iterable[Any], refused: list[RefusedRoute]
-) -> Iterator[tuple[str, str, str]]:
+def _read(offered: Iterable[Any], refused: list[RefusedRoute]) -> Iterator[tuple[str, str, str]]:
     """Yield method, path and message of each well-formed route; add the others to `refused`."""
     for route in offered:
         if not isinstance(route, Mapping) or not isinstance(route.get("methods"), list | None):
@@ -97,7 +95,7 @@ def _read(
             if fault:
                 refused.append(RefusedRoute(f"{method!s:.20}", f"{path!s:.500}", fault))
             else:
-                yield method, path, message
+                yield method, str(path), str(message)
 
 
 def _fault(method: Any, path: Any, message: Any) -> str:

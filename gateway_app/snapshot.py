@@ -4,7 +4,7 @@ from typing import Any
 
 from django.db.models import Prefetch
 
-from gateway_app.models import Route, Service, ServiceInstance, best_of
+from gateway_app.models import Service, ServiceInstance, best_of
 
 
 def snapshot(name: str | None = None) -> list[dict[str, Any]]:

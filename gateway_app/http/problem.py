@@ -68,11 +68,8 @@ class Problem(Exception):
 
 def problem_from(error: MessagingError) -> Problem:
     """Return the problem that an error of a request is to an HTTP client."""
-    for kind, status in _STATUS:
-        if isinstance(error, kind):
-            break
-    else:
-        status = HTTPStatus.INTERNAL_SERVER_ERROR
+    fitting = (status for kind, status in _STATUS if isinstance(error, kind))
+    status = next(fitting, HTTPStatus.INTERNAL_SERVER_ERROR)
     if isinstance(error, RemoteError):
         return Problem(status, str(error), error=error.type, retryable=error.retryable)
     return Problem(status, str(error))

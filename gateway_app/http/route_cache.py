@@ -27,9 +27,7 @@ class Routing:
 def load_routing() -> Routing:
     """Return the routing as the database has it."""
     # The oldest first: of two routes that match the same it is the one that counts.
-    rows = Route.objects.order_by("pk").values_list(
-        "method", "path", "service__name", "message"
-    )
+    rows = Route.objects.order_by("pk").values_list("method", "path", "service__name", "message")
     serving = ServiceInstance.objects.filter(left_at=None, state__in=SERVING)
     names = serving.values_list("service__name", flat=True)
     return Routing(RouteTree(Target(*row) for row in rows), frozenset(names))

@@ -5,9 +5,8 @@ import pickle
 from typing import Any
 
 import pytest
-from kombu import Connection
 
-from messaging import codec
+from messaging import MessagePriority, codec
 from messaging.parking import DeadLetter
 from messaging.registration import DEAD_LETTER
 from messaging.wire import task_headers
@@ -75,7 +74,7 @@ def publish_raw(installation: Installation, service: str, message: dict[str, Any
             content_encoding="binary" if isinstance(message["body"], bytes) else "utf-8",
             headers=message["headers"],
             properties={"delivery_mode": 2},
-            priority=bus.profile.priorities["NORMAL"],
+            priority=bus.topology.priority_number(MessagePriority.NORMAL),
         )
         channel.basic_publish(prepared, exchange="", routing_key=queue.name)
 
@@ -85,7 +84,6 @@ def parked(installation: Installation) -> list[DeadLetter]:
     bus = installation.communicator().bus
     letters = []
     with bus.connection() as connection:
-        connection: Connection
         queue = bus.topology.service_queue("api-gateway")(connection.channel())
         queue.declare()
         while (message := queue.get(no_ack=True)) is not None:

@@ -17,7 +17,7 @@ from tests.unit.test_codec import NOW, an_envelope
 def test_an_envelope_cannot_be_changed() -> None:
     envelope = an_envelope()
     with pytest.raises(FrozenInstanceError):
-        envelope.id = "other"  # type: ignore[misc] # that is the point
+        envelope.id = "other"  # that is the point
     with pytest.raises(TypeError):
         envelope.headers["tenant"] = "other"  # type: ignore[index] # that is the point
 

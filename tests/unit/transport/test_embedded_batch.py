@@ -43,18 +43,28 @@ def test_a_batch_is_one_transaction_for_every_500_messages_and_one_at_its_end(ch
 
 def test_what_was_not_written_is_dropped_when_the_block_raises(channel):
     producer = channel.Producer()
-    with pytest.raises(RuntimeError), channel.batch():
-        producer.publish("dropped", routing_key="work")
-        raise RuntimeError
+
+    def fail() -> None:
+        with channel.batch():
+            producer.publish("dropped", routing_key="work")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     producer.publish("kept", routing_key="work")
     assert waiting(channel) == 1
 
 
 def test_a_batch_is_written_as_a_whole_or_not_at_all(channel):
     producer = channel.Producer()
-    with pytest.raises(NoRoute), channel.batch():
-        producer.publish("good", routing_key="work")
-        producer.publish("nowhere", routing_key="missing", mandatory=True)
+
+    def publish_both() -> None:
+        with channel.batch():
+            producer.publish("good", routing_key="work")
+            producer.publish("nowhere", routing_key="missing", mandatory=True)
+
+    with pytest.raises(NoRoute):
+        publish_both()
     assert waiting(channel) == 0
 
 

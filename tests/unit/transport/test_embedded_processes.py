@@ -45,7 +45,7 @@ def test_a_child_publishes_through_what_it_inherited_while_the_parent_consumes(
     children = [in_child(publish) for _ in range(4)]
     for _ in range(81):
         connection.drain_events(timeout=10)
-    assert all([finished(child) for child in children])
+    assert all(list(map(finished, children)))
     assert len(seen) == 81
 
 

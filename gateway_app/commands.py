@@ -1,0 +1,126 @@
+"""What the ``bus_…`` commands have in common: how they speak on the bus, and how they fail.
+
+Exit codes: 0 done, 1 the bus could not do it, 2 wrong input, 130 Ctrl-C. A failure is one line on
+stderr.
+"""
+
+import json
+import sys
+from argparse import ArgumentTypeError
+from typing import Any, NoReturn
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from gateway_app.bus import communicator
+from messaging import MessagePriority, MessagingError
+
+WRONG_INPUT = 2
+INTERRUPTED = 130
+
+
+class _OneLineParser(CommandParser):
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong in one line, without the page of usage."""
+        sys.stderr.write(f"{self.prog}: {message}\n")
+        raise SystemExit(WRONG_INPUT)
+
+
+class BusCommand(BaseCommand):
+    """A command that talks to the bus in the gateway's name. Subclasses implement `run`."""
+
+    # They would import the admin and all its templates: a third of a second for each command.
+    requires_system_checks = ()
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
+        """Return a parser whose errors take one line."""
+        parser = super().create_parser(prog_name, subcommand, **kwargs)
+        parser.__class__ = _OneLineParser
+        return parser
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Run the command; turn every failure into its line and exit code."""
+        try:
+            self.run(options)
+        except MessagingError as exc:
+            raise CommandError(_one_line(exc)) from exc
+        except ValueError as exc:
+            raise CommandError(_one_line(exc), returncode=WRONG_INPUT) from exc
+        except KeyboardInterrupt:
+            raise CommandError("stopped", returncode=INTERRUPTED) from None
+        finally:
+            communicator.close()
+
+    def run(self, options: dict[str, Any]) -> None:
+        """Do what the command is for.
+
+        Raises:
+            MessagingError: the bus could not do it; exit code 1.
+            ValueError: wrong input; exit code 2.
+        """
+        raise NotImplementedError
+
+    def print_json(self, value: Any) -> None:
+        """Write a value to stdout as JSON, and nothing else."""
+        self.stdout.write(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def json_value(text: str) -> Any:
+    """Return the value that a JSON argument stands for."""
+    try:
+        return json.loads(text)
+    except ValueError as exc:
+        raise ArgumentTypeError(f"not JSON: {exc}") from exc
+
+
+def priority(text: str) -> MessagePriority:
+    """Return the priority of that name, in any case."""
+    try:
+        return MessagePriority(text.upper())
+    except ValueError as exc:
+        names = ", ".join(MessagePriority)
+        raise ArgumentTypeError(f"expected one of {names}, got {text!r}") from exc
+
+
+def seconds(text: str) -> float:
+    """Return a duration; not negative, not NaN."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not value >= 0:
+        raise ArgumentTypeError(f"expected a number of seconds from 0, got {text!r}")
+    return value
+
+
+def add_message(parser: CommandParser, *, with_target: bool) -> None:
+    """Add the arguments that say what is sent, and to whom."""
+    if with_target:
+        parser.add_argument("target", metavar="TARGET", help="name of the service")
+    parser.add_argument("type", metavar="TYPE", help="message type, such as get.user.details")
+    parser.add_argument(
+        "data", metavar="JSON", nargs="?", type=json_value, default={}, help="the payload"
+    )
+
+
+def add_priority(parser: CommandParser) -> None:
+    """Add ``--priority``."""
+    parser.add_argument(
+        "--priority",
+        type=priority,
+        default=MessagePriority.NORMAL,
+        metavar="P",
+        help="LOW, NORMAL, HIGH or CRITICAL",
+    )
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def table(rows: list[tuple[str, ...]]) -> str:
+    """Return rows as aligned columns; the first is the heading."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )

@@ -1,0 +1,26 @@
+"""``manage.py bus_broadcast TYPE [JSON]``: an event for every subscriber."""
+
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from gateway_app.bus import communicator
+from gateway_app.commands import BusCommand, add_message, add_priority
+
+
+class Command(BusCommand):
+    """Broadcasts one event and prints its id."""
+
+    help = "Broadcast an event; every service that subscribes to it gets it once."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Add what is broadcast."""
+        add_message(parser, with_target=False)
+        add_priority(parser)
+
+    def run(self, options: dict[str, Any]) -> None:
+        """Broadcast it."""
+        message_id = communicator.broadcast(
+            options["type"], options["data"], priority=options["priority"]
+        )
+        self.stdout.write(message_id)

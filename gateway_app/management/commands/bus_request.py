@@ -1,0 +1,28 @@
+"""``manage.py bus_request TARGET TYPE [JSON]``: a question and its answer."""
+
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from gateway_app.bus import communicator
+from gateway_app.commands import BusCommand, add_message, seconds
+
+
+class Command(BusCommand):
+    """Asks one service and prints the answer as JSON."""
+
+    help = "Ask a service and print its answer as JSON."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Add what is asked, and how long to wait."""
+        add_message(parser, with_target=True)
+        parser.add_argument(
+            "--timeout", type=seconds, metavar="S", help="wait S seconds for the answer"
+        )
+
+    def run(self, options: dict[str, Any]) -> None:
+        """Ask, and print."""
+        answer = communicator.request(
+            options["target"], options["type"], options["data"], timeout=options["timeout"]
+        )
+        self.print_json(answer)

@@ -1,0 +1,35 @@
+"""``manage.py bus_send TARGET TYPE [JSON]``: one command to one service."""
+
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from gateway_app.bus import communicator
+from gateway_app.commands import BusCommand, add_message, add_priority, seconds
+
+
+class Command(BusCommand):
+    """Sends one message and prints its id."""
+
+    help = "Send one message to a service; it waits there until the service runs."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Add what is sent, and how."""
+        add_message(parser, with_target=True)
+        add_priority(parser)
+        parser.add_argument("--delay", type=seconds, metavar="S", help="send it in S seconds")
+        parser.add_argument(
+            "--expires", type=seconds, metavar="S", help="worthless after S seconds"
+        )
+
+    def run(self, options: dict[str, Any]) -> None:
+        """Send it."""
+        message_id = communicator.send_to_service(
+            options["target"],
+            options["type"],
+            options["data"],
+            priority=options["priority"],
+            delay=options["delay"],
+            expires_in=options["expires"],
+        )
+        self.stdout.write(message_id)
