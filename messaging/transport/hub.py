@@ -60,8 +60,8 @@ class HubDrain:
 
     def _flush(self) -> None:
         self._flush_later = None
-        self._consumption.pump()
-        self.schedule()
+        if self._consumption.pump():
+            self.schedule()
 
     def close(self) -> None:
         """Leave the loop; acks are made at once from now on."""
