@@ -31,8 +31,6 @@ class Consumption:
         self.on_work: Callable[[], None] = self._wake_drain
         #: Called when acks wait to be flushed.
         self.on_ack: Callable[[], None] = self._wake_drain
-        #: Whether the last message was acked before its callback came back.
-        self.acked_inline = False
         self._options = options
         #: Whether a thread has begun to look for messages and may be about to wait.
         self._is_looking = False
@@ -130,9 +128,7 @@ class Consumption:
             return False
         if consumer.no_ack and not consumer.takes:
             self.acknowledge([message.id])
-        acks = len(self._intake.acks)
         consumer.deliver(message, consumer.tag)
-        self.acked_inline = len(self._intake.acks) > acks
         return True
 
     def pump(self) -> bool:

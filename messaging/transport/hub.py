@@ -15,8 +15,6 @@ from messaging.transport.consuming import Consumption
 
 logger = logging.getLogger(__name__)
 
-#: Rounds of claim and deliver before other readers of the loop get their turn.
-_ROUNDS: Final = 4
 #: An ack waits this long for a claim to share its transaction with, while the consumer has room
 #: for more messages. A crash meanwhile delivers a handled message again, as it does at any time
 #: between handler and ack; in return the ack does not compete with the next publish.
@@ -85,23 +83,16 @@ class HubDrain:
             logger.warning("embedded broker: acks put off until the connection closes: %s", exc)
 
     def _on_wake(self) -> None:
+        """Flush acks, claim, and deliver one message; the next in another turn of the loop.
+
+        In a pool that runs tasks right here (solo) the ack of a message comes in the turn after
+        its delivery: with one message a turn it is stored before the next task begins, and a
+        crash in that brings back only itself.
+        """
         consumption = self._consumption
         consumption.session.wakeups.drain()
         # Cleared before looking: what comes from now on schedules another look.
         self._is_scheduled = False
-        for _ in range(_ROUNDS):
-            consumption.pump()
-            if not self._deliver_all() or not consumption.may_have_more:
-                return
-        self.schedule()
-
-    def _deliver_all(self) -> bool:
-        """Deliver what is buffered; return whether there was anything."""
-        consumption, any_delivered = self._consumption, False
-        while consumption.deliver_one():
-            any_delivered = True
-            if consumption.acked_inline:
-                # Acked inside its callback: the pool runs tasks here (solo), one at a time. A
-                # crash in the next one must not bring this one back.
-                consumption.pump()
-        return any_delivered
+        consumption.pump()
+        if consumption.deliver_one() and consumption.may_have_more:
+            self.schedule()

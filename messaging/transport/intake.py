@@ -78,8 +78,14 @@ class Intake:
             return True
 
     def has_room(self) -> bool:
-        """Whether some consumer may take another message before anything is acknowledged."""
-        return any(self._window(consumer) for consumer in self.consumers)
+        """Whether every consumer may take another message before the acks that wait are made."""
+        # Acknowledged messages have left the window already, but their acks are what is in
+        # question: counted as held, or a full window with a backlog behind it would wait.
+        return all(
+            self._window(consumer) > len(self.acks)
+            for consumer in self.consumers
+            if not consumer.no_ack
+        )
 
     def withdraw(self, consumer: Consumer) -> list[int]:
         """Forget a consumer; return the messages it was not handed yet and has a lease on."""

@@ -20,6 +20,7 @@ def test_one_worker_and_nothing_else_answers_a_request(workplace: Workplace) -> 
     worker = workplace.start("user.log", "celery", "-A", "services.user", "worker")
     question = ("bus_request", "user-service", "get.user.details", '{"userId": 123}')
     asked = eventually(lambda: answered(workplace, *question), 30, "the worker")
+    assert asked is not None
     assert json.loads(asked.stdout)["name"] == "Ada Lovelace"
     unknown = workplace.manage("bus_request", "user-service", "get.user.details", '{"userId": 9}')
     assert unknown.returncode == 1

@@ -1,0 +1,110 @@
+import json
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.core.management.base import BaseCommand
+
+from gateway_app import deadletters
+from gateway_app.management.commands import bus_broadcast, bus_dead_letters, bus_request, bus_send
+from messaging import MessageBus, codec
+from messaging.clock import SYSTEM_CLOCK
+from messaging.parking import DeadLetter, DeadLetterReason
+from tests.unit.test_codec import an_envelope
+
+pytestmark = pytest.mark.django_db
+
+
+def typed(command: type[BaseCommand], *arguments: str) -> Any:
+    """Parse and run a command as the shell would."""
+    parser = command().create_parser("manage.py", command.__module__.rpartition(".")[2])
+    return parser.parse_args(list(arguments))
+
+
+def call(name: str, *arguments: str) -> str:
+    out = StringIO()
+    call_command(name, *arguments, stdout=out)
+    return out.getvalue()
+
+
+def test_bus_send_prints_the_id_of_the_message_it_sent(own_broker: MessageBus) -> None:
+    message_id = call("bus_send", "b", "work", '{"n": 1}', "--priority", "high").strip()
+    with own_broker.connection() as connection:
+        message = own_broker.topology.service_queue("b")(connection.channel()).get(no_ack=True)
+        envelope = codec.decode(message.body)
+    assert (envelope.id, envelope.data, envelope.priority) == (message_id, {"n": 1}, "HIGH")
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        (bus_send.Command, ["b"]),
+        (bus_send.Command, ["b", "work", "{nonsense"]),
+        (bus_send.Command, ["b", "work", "--priority", "urgent"]),
+        (bus_send.Command, ["b", "work", "--delay", "-1"]),
+        (bus_send.Command, ["b", "work", "--delay", "nan"]),
+        (bus_send.Command, ["b", "work", "--colour", "red"]),
+        (bus_broadcast.Command, []),
+        (bus_request.Command, ["b", "work", "--timeout", "soon"]),
+        (bus_dead_letters.Command, ["--reason", "boredom"]),
+    ],
+)
+def test_wrong_input_is_one_line_and_exit_code_2(
+    command: type[BaseCommand], arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        typed(command, *arguments)
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [("a b", "work"), ("b", "no spaces"), ("b", "")])
+def test_names_that_are_none_are_wrong_input_as_well(arguments: tuple[str, ...]) -> None:
+    with pytest.raises(CommandError) as caught:
+        call("bus_send", *arguments)
+    assert caught.value.returncode == 2
+
+
+def test_a_request_to_nobody_fails_in_under_a_second_and_says_so() -> None:
+    began = SYSTEM_CLOCK.monotonic()
+    with pytest.raises(CommandError, match="no service named 'nobody'") as caught:
+        call("bus_request", "nobody", "x")
+    assert caught.value.returncode == 1
+    assert SYSTEM_CLOCK.monotonic() - began < 1
+
+
+def test_lists_are_json_and_nothing_else_where_asked() -> None:
+    assert json.loads(call("bus_services", "--json")) == []
+    assert json.loads(call("bus_dead_letters", "--json")) == []
+    assert "No service" in call("bus_services")
+    assert "No dead letters" in call("bus_dead_letters")
+
+
+def test_dead_letters_are_listed_as_programs_read_them_and_once_however_often_parked() -> None:
+    envelope = an_envelope()
+    letter = DeadLetter(
+        message_id=envelope.id,
+        service="b",
+        reason=DeadLetterReason.REJECTED,
+        error="no\nway",
+        attempts=2,
+        envelope=codec.to_mapping(envelope),
+    )
+    for _ in range(2):
+        deadletters.park(DeadLetter.from_json(letter.to_json()))
+    (found,) = json.loads(call("bus_dead_letters", "--json", "--service", "b"))
+    del found["parked_at"]
+    assert found == {
+        "id": envelope.id,
+        "type": "get.user.details",
+        "source": "a",
+        "service": "b",
+        "priority": "HIGH",
+        "reason": "rejected",
+        "error": "no\nway",
+        "attempts": 2,
+        "state": "parked",
+    }
+    assert "no way" in call("bus_dead_letters")
+    assert json.loads(call("bus_dead_letters", "--json", "--service", "c")) == []
