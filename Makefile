@@ -25,7 +25,9 @@ run: $(SETUP) ## Run gateway, beat, Flower and all services here until Ctrl-C
 	@$(BIN)/python manage.py run_stack
 
 test: $(SETUP) ## Run all tests; REQUIRE_BROKERS=1 fails where RabbitMQ or Redis is missing
-	$(BIN)/python -m pytest
+	@# Apart: tests/unit forks, which the threads of Django's async test client do not survive.
+	$(BIN)/python -m pytest tests/unit tests/architecture
+	$(BIN)/python -m pytest tests/gateway_app tests/conformance tests/faults tests/e2e
 
 check: $(SETUP_CHECK) ## Check format, lint, types and import layers
 	$(BIN)/ruff format --check .
