@@ -119,7 +119,6 @@ class Stack:
         give_up_at = SYSTEM_CLOCK.monotonic() + timeout_seconds
         waiting = self._unready([*self.services, "web"])
         while waiting:
-            self.check()
             if SYSTEM_CLOCK.monotonic() > give_up_at:
                 text = f"{', '.join(waiting)} not ready after {timeout_seconds:g} s"
                 raise StackError(_with_log(text, *(self.processes[name] for name in waiting)))
@@ -144,9 +143,11 @@ class Stack:
                 process.kill()
 
     def _unready(self, names: Sequence[str]) -> list[str]:
-        return [
-            name for name in names if not (self._answers() if name == "web" else self._is_up(name))
-        ]
+        return [name for name in names if not self._is_ready(name)]
+
+    def _is_ready(self, name: str) -> bool:
+        self.check()  # each answer may take its time; a death is told at once
+        return self._answers() if name == "web" else self._is_up(name)
 
     def _note_pids(self) -> None:
         """Write into the lock file whom to stop: this process, or all if it was killed."""

@@ -47,7 +47,8 @@ take the last commits. File permissions (0600) are the access control. ``x-max-l
 exchanges, bindings between exchanges and ``auto_delete`` of exchanges are not implemented, and
 priorities are not capped by ``x-max-priority``. CLOCK_MONOTONIC must be common to all processes:
 no time namespaces. Not for gevent and eventlet: a wait for the file blocks all their tasks.
-Replace the file only together with its ``-wal`` and ``-shm``.
+A process stopped in the middle of a commit holds up all writers until it goes on or dies. Replace
+the file only together with its ``-wal`` and ``-shm``.
 """
 
 import kombu.transport

@@ -95,9 +95,14 @@ class Broker:
         """Give back what connections held that were never closed."""
         while self._forgotten:
             session_id = self._forgotten.popleft()
-            if session_id in self.own_session_ids:  # else it was closed after all
+            if session_id not in self.own_session_ids:
+                continue  # it was closed after all
+            try:
                 self._end(session_id)
-                self._disown(session_id)
+            except BaseException:
+                self._forgotten.append(session_id)  # for the next tick
+                raise
+            self._disown(session_id)
 
     def renew_sessions(self) -> None:
         """Have the leases of this process's sessions last for another ``lease_seconds``."""

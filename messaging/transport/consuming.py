@@ -53,13 +53,13 @@ class Consumption:
 
     @property
     def has_room(self) -> bool:
-        """Whether some consumer may take another message before anything is acknowledged."""
+        """Whether all consumers may take another message before the acks that wait are made."""
         return self._intake.has_room()
 
     @property
     def may_have_more(self) -> bool:
-        """Whether the last claim may have left something that no wake-up will tell of."""
-        return self._intake.may_have_more
+        """Whether something is buffered, or left by the last claim, that no wake-up tells of."""
+        return bool(self._intake.buffer) or self._intake.may_have_more
 
     def add(self, consumer: Consumer) -> None:
         """Start to claim for a consumer."""
@@ -122,10 +122,10 @@ class Consumption:
 
     def deliver_one(self) -> bool:
         """Hand the next buffered message to its consumer; return whether there was one."""
-        try:
-            consumer, message = self._intake.buffer.popleft()
-        except IndexError:
+        delivery = self._intake.next_delivery()
+        if delivery is None:
             return False
+        consumer, message = delivery
         if consumer.no_ack and not consumer.takes:
             self.acknowledge([message.id])
         consumer.deliver(message, consumer.tag)

@@ -7,6 +7,7 @@ from uuid import uuid4
 import kombu.transport.virtual
 from kombu.transport.base import to_rabbitmq_queue_arguments
 
+from messaging.errors import BrokerUnavailable
 from messaging.transport import declarations
 from messaging.transport.broker import Broker
 from messaging.transport.consuming import Consumption
@@ -237,12 +238,21 @@ class Entities(virtual.Channel):
 
     @property
     def _broker(self) -> Broker:
-        return self.connection.broker
+        broker: Broker = self._open_connection.broker
+        return broker
 
     @property
     def _consumption(self) -> Consumption:
-        return self.connection.consumption
+        consumption: Consumption = self._open_connection.consumption
+        return consumption
 
     @property
     def _options(self) -> Options:
-        return self.connection.options
+        options: Options = self._open_connection.options
+        return options
+
+    @property
+    def _open_connection(self) -> Any:
+        if self.connection is None:
+            raise BrokerUnavailable("this channel is closed")
+        return self.connection

@@ -78,7 +78,7 @@ class Intake:
             return True
 
     def has_room(self) -> bool:
-        """Whether every consumer may take another message before the acks that wait are made."""
+        """Return whether all consumers may take another message before acks are made."""
         # Acknowledged messages have left the window already, but their acks are what is in
         # question: counted as held, or a full window with a backlog behind it would wait.
         return all(
@@ -86,6 +86,17 @@ class Intake:
             for consumer in self.consumers
             if not consumer.no_ack
         )
+
+    def next_delivery(self) -> Delivery | None:
+        """Take the next delivery from the buffer, past those that expired in it."""
+        while self.buffer:
+            try:
+                consumer, message = self.buffer.popleft()
+            except IndexError:
+                break  # another thread took the last one
+            if not self._drop_expired(consumer, message, self._broker.store.clock.now()):
+                return consumer, message
+        return None
 
     def withdraw(self, consumer: Consumer) -> list[int]:
         """Forget a consumer; return the messages it was not handed yet and has a lease on."""
@@ -170,11 +181,16 @@ class Intake:
                 taken += [(consumer, message) for message in leases.read(db, batch)]
         now = self._broker.store.clock.now()
         for consumer, message in taken:
-            if message.expires_at is None or message.expires_at > now:
+            if not self._drop_expired(consumer, message, now):
                 self.buffer.append((consumer, message))
-            elif not consumer.takes:
-                consumer.unsettled.remove(message.id)
-                self.acks.append(message.id)
+
+    def _drop_expired(self, consumer: Consumer, message: Incoming, now: float) -> bool:
+        if message.expires_at is None or message.expires_at > now:
+            return False
+        if not consumer.takes:
+            consumer.unsettled.remove(message.id)
+            self.acks.append(message.id)
+        return True
 
     def _notice_deleted_queues(self) -> None:
         """Cancel consumers whose queue is gone; looked at only when some queue has changed."""

@@ -81,9 +81,7 @@ class Keeper(threading.Thread):
         now = self._store.clock.monotonic()
         if now >= self._renew_at:
             # Set first: a renewal that fails must not turn the loop into a busy one.
-            self._renew_at = now + min(
-                self._options.lease_seconds / _RENEWALS_PER_LEASE, self._options.lease_seconds
-            )
+            self._renew_at = now + self._options.lease_seconds / _RENEWALS_PER_LEASE
             self._broker.renew_sessions()
         self._promote()
         if now >= self._tick_at:

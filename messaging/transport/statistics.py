@@ -1,8 +1,10 @@
 """Numbers for people: what waits, what is being worked on, who consumes. Read with SQLAlchemy."""
 
+import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import Connection, Select, create_engine, func, select
 from sqlalchemy.exc import DBAPIError
@@ -51,7 +53,11 @@ def queue_statistics(url: str) -> list[QueueStatistics]:
     broker = Broker.at(files_of(url))
     store = broker.store
     store.open(Options().busy_seconds)
-    engine = create_engine(f"sqlite:///{store.files.database}", poolclass=NullPool)
+    # mode=rw: a file deleted just now must not be made anew by reading from it.
+    address = f"file:{quote(store.files.database)}?mode=rw"
+    engine = create_engine(
+        "sqlite://", creator=lambda: sqlite3.connect(address, uri=True), poolclass=NullPool
+    )
     # Held while our second SQLite connection is open: no fork may happen meanwhile.
     with store.reading:
         try:

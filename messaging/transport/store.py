@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from messaging.clock import SYSTEM_CLOCK, Clock
-from messaging.errors import BrokerUnavailable
+from messaging.errors import BrokerBusy, BrokerError, BrokerUnavailable
 from messaging.transport.errors import broker_error
 from messaging.transport.files import BrokerFiles, Identity, LiveFile, identity_of
 from messaging.transport.opening import open_database
@@ -22,6 +22,8 @@ from messaging.transport.transaction import Transaction
 
 #: Patience where no caller's ``busy_seconds`` is at hand: reopening after a fork.
 _OPENING_SECONDS: Final = 30.0
+#: See `Store.failure`.
+_BRAKE_SECONDS: Final = 1.0
 
 
 class Store:
@@ -46,8 +48,10 @@ class Store:
         self._connection: sqlite3.Connection | None = None
         self._is_full = False
         self._live: LiveFile | None = None
-        #: Device and inode of the database, its log and the lock file when they were opened.
+        #: Device and inode of the four files when they were opened.
         self._identities: dict[str, Identity] = {}
+        self._last_failure = ""
+        self._brake_until = 0.0
         with _stores_lock:
             _stores.add(self)
 
@@ -67,9 +71,24 @@ class Store:
             ConfigurationError: this file can never be a broker here.
             BrokerUnavailable, BrokerBusy: not now; safe to try again.
         """
+        if self._last_failure and self.clock.monotonic() < self._brake_until:
+            raise BrokerUnavailable(f"{self._last_failure}, a moment ago")
         with self.lock:
             self.opened(busy_seconds)
             self.check()
+
+    def failure(self, error: sqlite3.Error) -> BrokerError:
+        """Return SQLite's error as one of the bus, to be raised from it.
+
+        After one that a new connection does not cure (a full disk), connecting fails for a
+        moment: kombu publishes again at once as long as connecting succeeds, but waits between
+        attempts to connect.
+        """
+        found = broker_error(self.files.database, error)
+        if not isinstance(found, BrokerBusy):
+            self._last_failure = str(found)
+            self._brake_until = self.clock.monotonic() + _BRAKE_SECONDS
+        return found
 
     def transaction(self, *, busy_seconds: float, full: bool = False) -> "Transaction":
         """Return a context manager: one write transaction, committed at its end.
@@ -98,7 +117,7 @@ class Store:
             try:
                 yield self.opened(_OPENING_SECONDS)
             except sqlite3.Error as exc:
-                raise broker_error(self.files.database, exc) from exc
+                raise self.failure(exc) from exc
 
     def read(self, statement: str, parameters: Mapping[str, Any] | None = None) -> list[Any]:
         """Return all rows of a query."""
@@ -169,7 +188,7 @@ class Store:
                 self._connection, self._live = open_database(self.files, busy_seconds, self.clock)
                 self._remember_identities(self._live)
             except sqlite3.Error as exc:
-                raise broker_error(path, exc) from exc
+                raise self.failure(exc) from exc
             except OSError as exc:
                 raise BrokerUnavailable(f"{path}: {exc}") from exc
             self._is_full = False
@@ -184,18 +203,20 @@ class Store:
             self._is_full = full
 
     def _remember_identities(self, live: LiveFile) -> None:
-        names = (self.files.database, self.files.write_ahead_log)
-        found = {name: identity_of(os.stat(name)) for name in names}
-        found[self.files.live] = live.identity
-        # After a fork the log is a new file if we were the last to close it; nothing else may be.
-        before = {**self._identities, self.files.write_ahead_log: found[names[1]]}
-        changed = bool(self._identities) and before != found
-        self._identities = found
+        # The log and its index are new files after a fork, if we were the last to close them; the
+        # database and the lock file never are.
+        lasting = {
+            self.files.database: identity_of(os.stat(self.files.database)),
+            self.files.live: live.identity,
+        }
+        changed = bool(self._identities) and not lasting.items() <= self._identities.items()
+        passing = (self.files.write_ahead_log, self.files.shared_memory)
+        self._identities = lasting | {name: identity_of(os.stat(name)) for name in passing}
         if changed:
-            self.retire(f"{self.files.database} was replaced; nothing was written")
+            self.retire(f"{self.files.database} was replaced; nothing was written to the new one")
 
     def retire_if_moved(self) -> bool:
-        """Retire if the database, its log or the lock file is not the one opened; say if so."""
+        """Retire if one of the four files is not the one opened; return whether so. 5 us."""
         for name, identity in self._identities.items():
             if not _is_still(name, identity):
                 self.retire(f"{name} was deleted or replaced; nothing was written to the new one")
@@ -206,7 +227,7 @@ class Store:
 def _is_still(name: str, identity: Identity | None) -> bool:
     try:
         return identity_of(os.stat(name)) == identity
-    except FileNotFoundError:
+    except OSError:
         return False
 
 

@@ -5,7 +5,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from messaging.errors import BrokerBusy, BrokerUnavailable, PublishUncertain
-from messaging.transport.errors import broker_error, is_busy
+from messaging.transport.errors import is_busy
 from messaging.transport.files import WRITER_BYTE
 from messaging.transport.opening import begin_immediate, wait_for
 
@@ -50,7 +50,7 @@ class Transaction:
             store.set_synchronous(self._db, full=self._full)
             begin_immediate(self._db, deadline, store.clock)
         except sqlite3.Error as exc:
-            raise broker_error(store.files.database, exc) from exc
+            raise store.failure(exc) from exc
         # Under the lock: an answer from before it could be old by now.
         if store.retire_if_moved():
             raise BrokerUnavailable(store.retired)
@@ -69,7 +69,7 @@ class Transaction:
         finally:
             self._store.lock.release()
         if isinstance(error, sqlite3.Error):
-            raise broker_error(self._store.files.database, error) from error
+            raise self._store.failure(error) from error
 
     def _commit(self) -> None:
         path = self._store.files.database
@@ -78,7 +78,7 @@ class Transaction:
         except sqlite3.Error as exc:
             self._roll_back()
             if is_busy(exc) or exc.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL:
-                raise broker_error(path, exc) from exc  # rolled back as a whole
+                raise self._store.failure(exc) from exc  # rolled back as a whole
             raise PublishUncertain(f"{path}: the commit failed: {exc}") from exc
         self._store.live.unlock(WRITER_BYTE)
         # The one race that no lock closes: the name vanishing while we commit.

@@ -89,17 +89,18 @@ def test_ctrl_c_stops_everything(workplace: Workplace) -> None:
 
 def test_a_process_that_dies_is_named_and_ends_the_rest(workplace: Workplace) -> None:
     stack = workplace.start_stack()
-    wait_until_up(stack)
-    os.kill(pid_of(workplace, "services.user"), signal.SIGKILL)
-    assert stack.wait(15) == 1
+    pid = eventually(lambda: pid_of(workplace, "services.user"), 30)
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    assert stack.wait(20) == 1
     assert "user-service ended by signal 9" in stack.log.read_text()
     assert workplace.pids() == []
 
 
-def pid_of(workplace: Workplace, argument: str) -> int:
-    [pid] = [
-        pid
-        for pid in workplace.pids()
-        if argument.encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    ]
-    return pid
+def pid_of(workplace: Workplace, argument: str) -> int | None:
+    """Return the pid of the program that was given this argument; None before its start."""
+    for pid in workplace.pids():
+        # A shell that is about to become the program has all of it as one argument.
+        if argument.encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
+            return pid
+    return None

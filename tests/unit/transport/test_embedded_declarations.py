@@ -165,7 +165,7 @@ def test_deleting_minds_if_unused_and_if_empty(channel, send):
 
 def test_a_consumer_learns_that_its_queue_was_deleted(connection, channel, connect, broker):
     channel.queue_declare("work")
-    cancelled = []
+    cancelled: list[str] = []
     channel.basic_consume("work", callback=print, consumer_tag="t", on_cancel=cancelled.append)
     other = connect().channel()
     other.queue_delete("work")

@@ -2,6 +2,7 @@
 
 import socket
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from kombu import Queue
@@ -39,7 +40,7 @@ def test_priority_holds_from_claim_to_claim(connection, send):
     for number in range(6):
         send(f"low-{number}", priority=1)
     connection.default_channel.basic_qos(prefetch_count=2)
-    seen = []
+    seen: list[Any] = []
 
     def take(body, message):
         if not seen:
@@ -57,7 +58,7 @@ def test_priority_holds_from_claim_to_claim(connection, send):
 def test_one_call_of_drain_events_delivers_one_message(connection, send):
     send(1)
     send(2)
-    seen = []
+    seen: list[Any] = []
     with connection.Consumer(
         [Queue("work", durable=True)], callbacks=[lambda body, _: seen.append(body)], no_ack=True
     ):
@@ -147,6 +148,23 @@ def test_an_expired_message_is_never_delivered(channel, send, bodies, broker, cl
     assert bodies(channel) == ["long"]
 
 
+def test_a_message_that_expires_in_the_buffer_is_not_delivered(connection, send, clock):
+    send("first")
+    send("second", expiration=10)
+    send("third")
+    seen = []
+
+    def take(body, message):
+        seen.append(body)
+        message.ack()
+        clock.advance(20)
+
+    with connection.Consumer([Queue("work", durable=True)], callbacks=[take]):
+        connection.drain_events(timeout=5)
+        connection.drain_events(timeout=5)
+    assert seen == ["first", "third"]
+
+
 def test_expired_messages_are_swept_wherever_they_wait(channel, send, broker, clock):
     channel.queue_declare("ttl", arguments={"x-message-ttl": 10_000})
     send("by queue", "ttl")
@@ -228,9 +246,14 @@ def test_no_ack_deletes_without_being_asked(connection, channel, send, broker):
     assert channel.basic_get("work", no_ack=True).payload == "one"
     send("two")
     received_bodies = []
+
+    def take(body, message):
+        received_bodies.append(body)
+        message.ack()
+
     with connection.Consumer(
         [Queue("work", durable=True)],
-        callbacks=[lambda body, message: (received_bodies.append(body), message.ack())],
+        callbacks=[take],
         no_ack=True,
     ):
         connection.drain_events(timeout=5)

@@ -1,7 +1,9 @@
 """Forks, wake-ups, and the event loop."""
 
 import os
+import threading
 import traceback
+from typing import Any
 
 import kombu
 import pytest
@@ -36,7 +38,12 @@ def test_a_child_publishes_through_what_it_inherited_while_the_parent_consumes(
     producer = connect().Producer()
     producer.publish("parent", routing_key="work")
     seen = []
-    channel.basic_consume("work", callback=lambda message: (seen.append(1), message.ack()))
+
+    def take(message):
+        seen.append(message)
+        message.ack()
+
+    channel.basic_consume("work", callback=take)
 
     def publish():
         for number in range(20):
@@ -47,6 +54,33 @@ def test_a_child_publishes_through_what_it_inherited_while_the_parent_consumes(
         connection.drain_events(timeout=10)
     assert all(list(map(finished, children)))
     assert len(seen) == 81
+
+
+def test_a_fork_while_another_thread_is_in_a_transaction_is_safe(connection, channel, broker):
+    channel.queue_declare("work")
+    producer = channel.Producer()
+    stopping = threading.Event()
+
+    def publish_all_the_time():
+        while not stopping.is_set():
+            producer.publish("from a thread", routing_key="work")
+
+    def publish():
+        with kombu.Connection(connection.as_uri()) as inner:
+            inner.Producer().publish("from a child", routing_key="work")
+
+    thread = threading.Thread(target=publish_all_the_time)
+    thread.start()
+    children = [in_child(publish) for _ in range(20)]
+    results = [finished(child) for child in children]
+    stopping.set()
+    thread.join()
+    assert all(results)
+    rows = broker.store.read(
+        "SELECT count(*) FROM message WHERE CAST(body AS TEXT) LIKE '%child%'"
+    )
+    assert rows == [(20,)]
+    assert broker.store.read("PRAGMA integrity_check") == [("ok",)]
 
 
 def test_a_child_that_closes_what_it_inherited_takes_nothing_from_its_parent(
@@ -106,7 +140,7 @@ def test_long_paths_get_their_wake_ups(tmp_path):
     ):
         channel = consuming.channel()
         channel.queue_declare("work")
-        seen = []
+        seen: list[Any] = []
         channel.basic_consume("work", callback=seen.append)
         with pytest.raises(TimeoutError):
             consuming.drain_events(timeout=0)
@@ -138,7 +172,7 @@ def test_the_event_loop_delivers_and_flushes_acks_with_the_next_claim(
     channel.queue_declare("work")
     channel.basic_qos(prefetch_count=1)
     connection.register_with_event_loop(hub)
-    held = []
+    held: list[Any] = []
     channel.basic_consume("work", callback=held.append)
     for number in range(3):
         send(number)
@@ -147,6 +181,58 @@ def test_the_event_loop_delivers_and_flushes_acks_with_the_next_claim(
     assert broker.store.read("SELECT count(*) FROM message") == [(3,)]  # not yet: with the claim
     turn(hub, lambda: len(held) == 2)
     assert broker.store.read("SELECT count(*) FROM message") == [(2,)]
+
+
+def test_all_that_one_claim_brought_is_delivered_without_another_wake_up(
+    connection, channel, send, broker, hub, monkeypatch
+):
+    """Of two messages claimed together the second stayed in the buffer until something came."""
+    monkeypatch.setattr(broker, "wake_own_sessions", lambda: None)  # the keeper's, at its start
+    channel.queue_declare("work")
+    connection.register_with_event_loop(hub)
+    held: list[Any] = []
+    channel.basic_consume("work", callback=held.append)
+    for number in range(3):
+        send(number)
+    turn(hub, lambda: len(held) == 3, turns=5)
+
+
+def test_an_ack_waits_for_no_claim_when_the_window_was_full(
+    connection, channel, send, broker, hub
+):
+    """With one task at a time, each one paid the wait for a claim that could not come."""
+    channel.queue_declare("work")
+    channel.basic_qos(prefetch_count=1)
+    connection.register_with_event_loop(hub)
+    held: list[Any] = []
+    channel.basic_consume("work", callback=held.append)
+    channel.queue_declare("control", exclusive=True)
+    channel.basic_consume("control", no_ack=True, callback=print)  # has room at any time
+    send("a")
+    turn(hub, lambda: held)
+    held[0].ack()
+    assert hub.timer.queue == []
+    turn(hub, lambda: not broker.store.read("SELECT 1 FROM message"))
+
+
+def test_an_ack_by_call_soon_is_stored_before_the_next_task_runs_in_the_loop(
+    connection, channel, send, broker, hub
+):
+    """As Celery's solo pool does it: the task inside the callback, its ack by ``call_soon``."""
+    channel.queue_declare("work")
+    channel.basic_qos(prefetch_count=3)
+    connection.register_with_event_loop(hub)
+    left = []
+
+    def work(message):
+        left.append(broker.store.read("SELECT count(*) FROM message")[0][0])
+        hub.call_soon(message.ack)
+
+    for number in range(3):
+        send(number)
+    channel.basic_consume("work", callback=work)
+    turn(hub, lambda: len(left) == 3)
+    assert left == [3, 2, 1]
 
 
 def test_an_ack_inside_the_callback_is_stored_before_the_next_delivery(
@@ -172,7 +258,7 @@ def test_acks_made_after_the_loop_has_closed_are_stored_at_once(
 ):
     channel.queue_declare("work")
     connection.register_with_event_loop(hub)
-    held = []
+    held: list[Any] = []
     channel.basic_consume("work", callback=held.append)
     send("a")
     send("b")
@@ -202,7 +288,7 @@ def test_a_replaced_file_surfaces_in_the_event_loop_as_a_connection_error(url, c
 def test_a_delayed_message_is_delivered_by_the_event_loop_when_due(connection, channel, send, hub):
     channel.queue_declare("work")
     connection.register_with_event_loop(hub)
-    seen = []
+    seen: list[Any] = []
     channel.basic_consume("work", callback=seen.append)
     send("soon", headers={"x-delay": 100})
     turn(hub, lambda: seen)

@@ -31,7 +31,7 @@ def test_statistics_say_what_waits_what_is_held_and_since_when(url, channel, sen
 
 def test_statistics_are_frozen():
     with pytest.raises(AttributeError):
-        QueueStatistics(name="work").leased = 1
+        setattr(QueueStatistics(name="work"), "leased", 1)  # noqa: B010 - mypy objects to "="
 
 
 def test_statistics_of_no_file_are_an_error():

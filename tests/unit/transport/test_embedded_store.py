@@ -131,7 +131,9 @@ def test_an_older_file_is_upgraded_with_its_messages(tmp_path, monkeypatch):
         assert store.read("PRAGMA user_version") == [(schema.VERSION,)]
 
 
-@pytest.mark.parametrize("names", [[""], ["-live"], ["-wal"], ["", "-wal", "-shm", "-live"]])
+@pytest.mark.parametrize(
+    "names", [[""], ["-live"], ["-wal"], ["-shm"], ["", "-wal", "-shm", "-live"]]
+)
 def test_a_deleted_file_is_noticed_by_the_next_write_and_replaced_by_a_new_one(
     url, connection, channel, send, names
 ):
@@ -191,13 +193,17 @@ def test_a_read_only_file_is_a_connection_error_with_its_text(url, connection, b
     assert isinstance(caught.value.__cause__, sqlite3.Error)
 
 
-def test_a_full_disk_is_a_connection_error_and_nothing_is_written(channel, send, broker):
+def test_a_full_disk_is_a_connection_error_and_nothing_is_written(
+    connection, channel, send, broker
+):
     channel.queue_declare("work")
     with broker.store.connection() as db:
         (pages,) = db.execute("PRAGMA page_count").fetchone()
         db.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(BrokerUnavailable, match="full"):
         send("x" * 100_000)
+    with pytest.raises(BrokerUnavailable, match="a moment ago"):  # kombu waits between attempts
+        connection.transport.establish_connection()
     with broker.store.connection() as db:
         db.execute("PRAGMA max_page_count = 1000000")
     send("fits")
