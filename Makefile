@@ -25,9 +25,7 @@ run: $(SETUP) ## Run gateway, beat, Flower and all services here until Ctrl-C
 	@$(BIN)/python manage.py run_stack
 
 test: $(SETUP) ## Run all tests; REQUIRE_BROKERS=1 fails where RabbitMQ or Redis is missing
-	@# Apart: tests/unit forks, which the threads of Django's async test client do not survive.
-	$(BIN)/python -m pytest tests/unit tests/architecture
-	$(BIN)/python -m pytest tests/gateway_app tests/conformance tests/faults tests/e2e
+	$(BIN)/python -m pytest
 
 check: $(SETUP_CHECK) ## Check format, lint, types and import layers
 	$(BIN)/ruff format --check .
@@ -39,8 +37,9 @@ fmt: $(SETUP_CHECK) ## Format the code and fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(SETUP) ## Measure the bus beside raw Celery
+bench: $(SETUP) ## Measure the bus beside raw Celery, and the embedded broker with a million queued
 	$(BIN)/python -m tests.bench.round_trip
+	$(BIN)/python -m tests.bench.embedded_broker
 
 clean: ## Remove the virtual environment and all caches; databases in var/ stay
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from messaging.codec import TASK_NAME
-from messaging.envelope import Envelope, MessagePriority
+from messaging.envelope import Envelope, MessageKind, MessagePriority
 
 CONTENT_TYPE: Final = "application/json"
 CONTENT_ENCODING: Final = "utf-8"
@@ -46,6 +46,9 @@ def to_wire(envelope: Envelope, body: str, priority: int, *, expires: bool) -> W
         properties["reply_to"] = envelope.reply_to
     if expires and envelope.expires_at is not None:
         properties["expiration"] = _milliseconds_until(envelope.expires_at, envelope.created_at)
+    if envelope.kind is MessageKind.REPLY:
+        # The embedded broker passes it to its one reader past the file; others ignore it.
+        properties["handover"] = "direct"
     if envelope.priority is MessagePriority.CRITICAL:
         # The embedded broker syncs its file before publish returns; others ignore it.
         properties["durability"] = "full"

@@ -39,6 +39,10 @@ Transport Options
 
 Names that are not listed are ignored.
 
+A single message asks with the property ``handover="direct"`` to be sent to the socket of its one
+reader instead of being stored: where the queue has one consumer, which does not acknowledge, and
+dies with it. Such messages keep no order with others. Made for replies.
+
 Limits
 ======
 One host and a local disk. One writer at a time: about 20,000 small commits a second for all

@@ -57,9 +57,14 @@ class Consumption:
         return self._intake.has_room()
 
     @property
+    def has_buffered(self) -> bool:
+        """Whether there is something to deliver without a look at the file."""
+        return bool(self._intake.buffer)
+
+    @property
     def may_have_more(self) -> bool:
         """Whether something is buffered, or left by the last claim, that no wake-up tells of."""
-        return bool(self._intake.buffer) or self._intake.may_have_more
+        return self.has_buffered or self._intake.may_have_more
 
     def add(self, consumer: Consumer) -> None:
         """Start to claim for a consumer."""
@@ -67,7 +72,9 @@ class Consumption:
         with self._intake.lock:
             with self._transaction() as db:
                 session.confirm(db)
-                declarations.add_consumer(db, consumer.queue_id, session.id, consumer.tag)
+                declarations.add_consumer(
+                    db, consumer.queue_id, session.id, consumer.tag, takes=consumer.takes
+                )
             self._intake.consumers.append(consumer)
         self.on_work()
 
@@ -107,13 +114,18 @@ class Consumption:
         while not self.deliver_one():
             # In this order no wake-up is lost: what is sent after the look ends the wait.
             self._is_looking = True
-            wakeups.drain()
-            if not self.pump():
+            self.take_wakeups()
+            if not self.has_buffered and not self.pump():
                 remaining = _LONGEST_WAIT_SECONDS if deadline is None else deadline - monotonic()
                 if remaining <= 0:
                     raise TimeoutError("no message in time")
                 wakeups.wait(min(remaining, _LONGEST_WAIT_SECONDS))
             self._is_looking = False
+
+    def take_wakeups(self) -> None:
+        """Take all pending wake-ups and what was handed over with them. `pump` after this."""
+        for datagram in self.session.wakeups.drain():
+            self._intake.take_over(datagram)
 
     def _wake_drain(self) -> None:
         """Have another thread look again that is in `drain`: its window may have opened."""

@@ -176,9 +176,11 @@ def sessions_of(db: sqlite3.Connection, queue_id: int) -> list[int]:
     return [row[0] for row in rows]
 
 
-def add_consumer(db: sqlite3.Connection, queue_id: int, session_id: int, tag: str) -> None:
-    """Note that a session waits for messages of a queue."""
-    db.execute("INSERT INTO consumer VALUES (?, ?, ?)", (queue_id, session_id, tag))
+def add_consumer(
+    db: sqlite3.Connection, queue_id: int, session_id: int, tag: str, *, takes: bool
+) -> None:
+    """Note that a session waits for messages of a queue, and whether it takes without a lease."""
+    db.execute("INSERT INTO consumer VALUES (?, ?, ?, ?)", (queue_id, session_id, tag, takes))
     bump(db, "consumers")
 
 

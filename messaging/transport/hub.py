@@ -90,9 +90,11 @@ class HubDrain:
         crash in that brings back only itself.
         """
         consumption = self._consumption
-        consumption.session.wakeups.drain()
+        consumption.take_wakeups()
         # Cleared before looking: what comes from now on schedules another look.
         self._is_scheduled = False
+        # With something to deliver already, `pump` does not look at the file: look again, then.
+        looks_later = consumption.has_buffered
         consumption.pump()
-        if consumption.deliver_one() and consumption.may_have_more:
+        if consumption.deliver_one() and (looks_later or consumption.may_have_more):
             self.schedule()

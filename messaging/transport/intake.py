@@ -1,5 +1,6 @@
 """Claiming ahead: what the consumers of one connection may take goes into a buffer."""
 
+import json
 import logging
 import threading
 from collections import deque
@@ -11,7 +12,7 @@ from messaging.errors import LeaseLost
 from messaging.transport import leases, statements
 from messaging.transport.broker import Broker
 from messaging.transport.errors import ConsumerCancelled
-from messaging.transport.messages import Incoming
+from messaging.transport.messages import Incoming, taken_over
 from messaging.transport.options import Options
 from messaging.transport.qos import Unsettled
 from messaging.transport.sessions import Session
@@ -87,6 +88,17 @@ class Intake:
             if not consumer.no_ack
         )
 
+    def take_over(self, datagram: bytes) -> None:
+        """Put a message that was handed over past the file into the buffer."""
+        queue_id, message = taken_over(datagram)
+        with self.lock:
+            for consumer in self.consumers:
+                if consumer.queue_id == queue_id and consumer.takes:
+                    self.buffer.append((consumer, message))
+                    return
+        # Its consumer has left meanwhile, and the queue with it.
+        logger.debug("dropped a message for queue %d, which is gone", queue_id)
+
     def next_delivery(self) -> Delivery | None:
         """Take the next delivery from the buffer, past those that expired in it."""
         while self.buffer:
@@ -123,15 +135,18 @@ class Intake:
 
     def _hungry(self) -> list[Consumer]:
         """Return the consumers that may take more and whose queue has something."""
-        with self._broker.store.connection() as db:
+        waiting = [each for each in self.consumers if self._window(each)]
+        ids = repr([consumer.queue_id for consumer in waiting])
+        ((topology, due_at, ready),) = self._broker.store.read(statements.LOOK, {"ids": ids})
+        if due_at is not None:
+            self._broker.expect_due(due_at)
+        if topology != self._topology:
+            self._topology = topology
             self._notice_deleted_queues()
-            waiting = [each for each in self.consumers if self._window(each)]
-            for (due_at,) in db.execute(statements.NEXT_DUE).fetchall():
-                self._broker.expect_due(due_at)
-            ids = repr([consumer.queue_id for consumer in waiting])
-            rows = db.execute(statements.QUEUES_WITH_READY, {"ids": ids}).fetchall()
-        ready = {row[0] for row in rows}
-        return [consumer for consumer in waiting if consumer.queue_id in ready]
+        if ready == "[]":
+            return []
+        queue_ids = set(json.loads(ready))
+        return [each for each in waiting if each.queue_id in queue_ids and each in self.consumers]
 
     def _window(self, consumer: Consumer) -> int:
         if consumer.no_ack:  # no prefetch limit applies; do not buffer more than a batch
@@ -193,14 +208,9 @@ class Intake:
         return True
 
     def _notice_deleted_queues(self) -> None:
-        """Cancel consumers whose queue is gone; looked at only when some queue has changed."""
-        store = self._broker.store
-        ((topology, _),) = store.read(statements.VERSIONS)
-        if topology == self._topology:
-            return
-        self._topology = topology
+        """Cancel consumers whose queue is gone."""
         ids = repr([consumer.queue_id for consumer in self.consumers])
-        rows = store.read(
+        rows = self._broker.store.read(
             "SELECT value FROM json_each(:ids) WHERE value NOT IN (SELECT id FROM queue)",
             {"ids": ids},
         )

@@ -1,6 +1,8 @@
 """kombu's message dictionaries and the rows they become."""
 
 import json
+import math
+import struct
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
@@ -30,6 +32,8 @@ class Outgoing(NamedTuple):
     #: Seconds it may wait in a queue; None is for ever.
     ttl_seconds: float | None
     mandatory: bool
+    #: Whether it may go to its taker's socket instead of the file.
+    may_hand_over: bool
 
 
 class Incoming(NamedTuple):
@@ -67,7 +71,30 @@ def outgoing(
         _seconds("x-delay", headers.get("x-delay", 0)),
         None if expiration is None else _seconds("expiration", expiration),
         mandatory,
+        properties.get("handover") == "direct",
     )
+
+
+#: Queue, expiry (infinite: none), length of the props, whether the body is text.
+_HANDED_OVER: Final = struct.Struct("<qdI?")
+
+
+def handed_over(message: Outgoing, queue_id: int, now: float) -> bytes:
+    """Return the datagram that carries a message past the file."""
+    props, body = message.props.encode(), message.body
+    ttl = math.inf if message.ttl_seconds is None else message.ttl_seconds
+    text = isinstance(body, str)
+    head = _HANDED_OVER.pack(queue_id, now + ttl, len(props), text)
+    return head + props + (body.encode() if isinstance(body, str) else body)
+
+
+def taken_over(datagram: bytes) -> tuple[int, Incoming]:
+    """Return what `handed_over` wrote: the queue and the message, which has no id."""
+    queue_id, expires_at, length, is_text = _HANDED_OVER.unpack_from(datagram)
+    start = _HANDED_OVER.size + length
+    props, body = datagram[_HANDED_OVER.size : start].decode(), datagram[start:]
+    until = None if expires_at == math.inf else expires_at
+    return queue_id, Incoming(0, 0, until, props, body.decode() if is_text else body)
 
 
 def payload(message: Incoming, consumer_tag: str) -> dict[str, Any]:

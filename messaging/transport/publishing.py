@@ -7,7 +7,7 @@ from typing import Any
 
 from messaging.transport import statements
 from messaging.transport.errors import NoRoute
-from messaging.transport.messages import Outgoing
+from messaging.transport.messages import Outgoing, handed_over
 from messaging.transport.routing import Route, Router
 from messaging.transport.store import Store
 from messaging.transport.wakeup import Waker
@@ -37,6 +37,8 @@ class Publisher:
             BrokerBusy, BrokerUnavailable: none of them was written; safe to send again.
             PublishUncertain: written, but the file vanished meanwhile.
         """
+        if len(messages) == 1 and messages[0].may_hand_over and self._hand_over(messages[0]):
+            return
         with self._store.connection() as db:
             # A list: every message is looked at, for the one that is mandatory.
             if not any(list(map(partial(self._current_routes, db), messages))):
@@ -47,6 +49,22 @@ class Publisher:
                 waiters = self._waiters(db, queue_ids)
         # After the commit: a consumer woken before it would look, find nothing and sleep again.
         self._waker.wake(waiters)
+
+    def _hand_over(self, message: Outgoing) -> bool:
+        """Send a message straight to the one who takes it; return False to use the file.
+
+        What is known of routes and consumers may be old. A consumer that is gone has no socket,
+        or drops what it no longer consumes, as happens to what its queue held.
+        """
+        with self._store.connection() as db:
+            routes = self._current_routes(db, message)
+            if len(routes) != 1:
+                return False
+            ((queue_id, ttl_ms),) = routes
+            taker = self._router.consumers(db, queue_id).taker
+        if taker is None or ttl_ms is not None:
+            return False
+        return self._waker.send(taker, handed_over(message, queue_id, self._store.clock.now()))
 
     def check_route(self, message: Outgoing) -> None:
         """Raise what `publish` would raise if the message had nowhere to go."""
@@ -128,7 +146,7 @@ class Publisher:
         return {
             session_id
             for queue_id in queue_ids
-            for session_id in self._router.waiters(db, queue_id)
+            for session_id in self._router.consumers(db, queue_id).sessions
         }
 
 

@@ -20,6 +20,15 @@ class Route(NamedTuple):
     message_ttl_ms: int | None
 
 
+class Consumers(NamedTuple):
+    """Who consumes from one queue."""
+
+    #: Sessions to wake when it gets a message.
+    sessions: tuple[int, ...]
+    #: The session of its only consumer, if that takes without a lease.
+    taker: int | None
+
+
 class _Node:
     """What may follow the words so far, and the queues of the patterns that end here."""
 
@@ -76,13 +85,13 @@ class Router:
         self._topology = self._consumers = -1
         self._routes: dict[tuple[str, str], tuple[Route, ...]] = {}
         self._tables: dict[str, tuple[int, Callable[[str], Iterable[int]]]] = {}
-        self._waiters: dict[int, tuple[int, ...]] = {}
+        self._consumers_of: dict[int, Consumers] = {}
 
     def refresh(self, topology: int, consumers: int) -> bool:
         """Forget what is older than these counters; return whether routes were forgotten."""
         if consumers != self._consumers:
             self._consumers = consumers
-            self._waiters.clear()
+            self._consumers_of.clear()
         if topology == self._topology:
             return False
         self._topology = topology
@@ -107,12 +116,14 @@ class Router:
             found = self._routes[key] = self._look_up(db, exchange, routing_key)
         return found
 
-    def waiters(self, db: sqlite3.Connection, queue_id: int) -> tuple[int, ...]:
-        """Return the sessions that consume from a queue."""
-        found = self._waiters.get(queue_id)
+    def consumers(self, db: sqlite3.Connection, queue_id: int) -> Consumers:
+        """Return who consumes from a queue."""
+        found = self._consumers_of.get(queue_id)
         if found is None:
-            rows = db.execute(statements.WAITERS, {"queue_id": queue_id}).fetchall()
-            found = self._waiters[queue_id] = tuple(row[0] for row in rows)
+            rows = db.execute(statements.CONSUMERS, {"queue_id": queue_id}).fetchall()
+            taker = rows[0][0] if len(rows) == 1 and rows[0][1] else None
+            found = Consumers(tuple({row[0] for row in rows}), taker)
+            self._consumers_of[queue_id] = found
         return found
 
     def _look_up(

@@ -107,6 +107,8 @@ consumer = Table(
     Column("queue_id", Integer, primary_key=True),
     Column("session_id", Integer, primary_key=True),
     Column("tag", Text, primary_key=True),
+    #: Whether it takes without a lease, from a queue that nobody else will read.
+    Column("takes", Integer, nullable=False),
     sqlite_with_rowid=False,
 )
 Index("consumer_session", consumer.c.session_id)

@@ -79,12 +79,23 @@ QUEUE_BY_NAME: Final = sql(
     select(queue.c.id, queue.c.message_ttl_ms).where(queue.c.name == bindparam("name"))
 )
 QUEUE_TTL: Final = sql(select(queue.c.message_ttl_ms).where(queue.c.id == bindparam("queue_id")))
-WAITERS: Final = sql(
-    select(consumer.c.session_id).distinct().where(consumer.c.queue_id == bindparam("queue_id"))
+CONSUMERS: Final = sql(
+    select(consumer.c.session_id, consumer.c.takes).where(
+        consumer.c.queue_id == bindparam("queue_id")
+    )
 )
 
-#: Which of these queues have something to claim. Costs 3 us for each, no lock.
-QUEUES_WITH_READY: Final = sql(_listed.where(exists().where(ready.c.queue_id == _ids.c.value)))
+#: All that a look without a lock tells, in one snapshot: whether queues have changed, when the
+#: next delayed message is due, and which of these queues have something to claim, as JSON.
+LOOK: Final = sql(
+    select(
+        meta.c.topology,
+        select(func.min(delayed.c.due_at)).scalar_subquery(),
+        select(func.json_group_array(_ids.c.value))
+        .where(exists().where(ready.c.queue_id == _ids.c.value))
+        .scalar_subquery(),
+    )
+)
 _heads = (
     select(ready.c.prio, ready.c.id)
     .where(ready.c.queue_id == bindparam("queue_id"))

@@ -1,7 +1,8 @@
 """Waking a waiting consumer at once: a Unix datagram socket for every consuming connection.
 
-A datagram carries nothing but "look again". Sending is never waited for and may fail: a full
-buffer means that the receiver has wake-ups pending already, a missing peer that it is gone.
+An empty datagram says "look again". Sending is never waited for and may fail: a full buffer means
+that the receiver has wake-ups pending already, a missing peer that it is gone. Any other datagram
+is a message handed over past the file (`messages.handed_over`).
 """
 
 import os
@@ -18,6 +19,9 @@ from messaging.transport.files import BrokerFiles
 _LONGEST_ADDRESS: Final = 100
 #: More than the kernel queues for one socket (net.unix.max_dgram_qlen, 10 by default).
 _DRAIN_LIMIT: Final = 64
+#: Larger messages go through the file. A tenth of what a kernel queues for all sockets of a
+#: sender together (net.core.wmem_default, 208 KiB) would do; few replies are larger than this.
+_LARGEST_DATAGRAM: Final = 65_536
 
 
 class _Addresses:
@@ -60,6 +64,16 @@ class Waker:
             except OSError:
                 continue  # full: it will look anyway; gone: its leases expire by other means
 
+    def send(self, session_id: int, datagram: bytes) -> bool:
+        """Hand a message over; return False if the session cannot take it now. Never blocks."""
+        if len(datagram) > _LARGEST_DATAGRAM:
+            return False
+        try:
+            self._socket.sendto(datagram, self._addresses.of(session_id))
+        except OSError:
+            return False
+        return True
+
     def remove(self, session_id: int) -> None:
         """Remove the socket file of a session that is dead."""
         Path(self._addresses.of(session_id)).unlink(missing_ok=True)
@@ -79,18 +93,26 @@ class WakeSocket:
         self._socket.bind(self._address)
         self._poll = select.poll()
         self._poll.register(self._socket, select.POLLIN)
+        self._buffer = bytearray(_LARGEST_DATAGRAM)
 
     def fileno(self) -> int:
         """Return the descriptor, for an event loop to watch."""
         return self._socket.fileno()
 
-    def drain(self) -> None:
-        """Take all pending wake-ups. Look for messages *after* this, or one may be missed."""
+    def drain(self) -> list[bytes]:
+        """Take all pending datagrams; return the messages that were handed over.
+
+        Look for messages in the file *after* this, or one may be missed.
+        """
+        messages = []
         for _ in range(_DRAIN_LIMIT):
             try:
-                self._socket.recv(1)
+                size = self._socket.recv_into(self._buffer)
             except BlockingIOError:
-                return
+                break
+            if size:
+                messages.append(bytes(self._buffer[:size]))
+        return messages
 
     def wait(self, seconds: float) -> None:
         """Block until there is a wake-up, at most that long."""

@@ -197,6 +197,22 @@ def test_all_that_one_claim_brought_is_delivered_without_another_wake_up(
     turn(hub, lambda: len(held) == 3, turns=5)
 
 
+def test_a_message_published_while_others_wait_in_the_buffer_is_delivered_next(
+    connection, channel, send, broker, hub, monkeypatch
+):
+    """Its wake-up came together with the loop's own, and nobody looked at the file after it."""
+    monkeypatch.setattr(broker, "wake_own_sessions", lambda: None)
+    channel.queue_declare("work")
+    connection.register_with_event_loop(hub)
+    held: list[Any] = []
+    channel.basic_consume("work", callback=held.append)
+    send(1)
+    send(2)
+    turn(hub, lambda: len(held) == 1)
+    send(3)
+    turn(hub, lambda: len(held) == 3, turns=5)
+
+
 def test_an_ack_waits_for_no_claim_when_the_window_was_full(
     connection, channel, send, broker, hub
 ):
