@@ -10,7 +10,7 @@ from django.http import HttpRequest
 
 from gateway_app.models import DeadLetter, HealthRecord, Route, Service, ServiceInstance
 from gateway_app.models import Subscription as SubscriptionRow
-from messaging.models import OutboxMessage
+from messaging.models import InboxMessage, OutboxMessage
 
 
 class ReadOnly(admin.ModelAdmin):  # type: ignore[type-arg] # not a generic class at run time
@@ -153,22 +153,54 @@ class DeadLetterAdmin(ReadOnly):
 
 @admin.register(OutboxMessage)
 class OutboxMessageAdmin(ReadOnly):
-    """Messages that wait to be published."""
+    """Messages that this database answers for, newest first."""
 
     list_display = (
-        "due_at",
+        "created_at",
         "type",
         "target",
         "priority",
-        "attempt",
-        "failures",
+        "state",
+        "due_at",
+        "publishes",
         "last_error",
     )
     list_filter = (
+        "state",
         "priority",
         "target",
+    )
+    ordering = ("-pk",)
+    exclude = ("envelope",)
+    search_fields = (
+        "message_id",
+        "type",
+    )
+
+
+@admin.register(InboxMessage)
+class InboxMessageAdmin(ReadOnly):
+    """Messages that services have on record, newest first."""
+
+    list_display = (
+        "begun_at",
+        "type",
+        "service",
+        "source",
+        "priority",
+        "state",
+        "attempts",
+        "due_at",
+        "last_error",
+    )
+    list_filter = (
+        "state",
+        "priority",
+        "service",
     )
     search_fields = (
         "message_id",
         "type",
     )
+    ordering = ("-pk",)
+    exclude = ("envelope",)

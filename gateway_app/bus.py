@@ -1,8 +1,10 @@
 """The gateway's own place on the bus."""
 
+from gateway_app import registry
 from gateway_app.deadletters import StoredParking
 from messaging import ServiceCommunicator
 from messaging.apps import configured
 
 communicator = ServiceCommunicator(configured().gateway_name, version="0.1.0")
 communicator.parking = StoredParking(communicator)
+communicator.subscribers_of = registry.subscribers_of

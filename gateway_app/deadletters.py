@@ -4,23 +4,24 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from django.db import DatabaseError, close_old_connections
+from django.db import DatabaseError
 from django.db.models import QuerySet
 
 from gateway_app.models import DeadLetter
-from gateway_app.text import storable
-from messaging import MessagingError, parking
+from messaging import MessagingError, deadletter
 from messaging.envelope import utc_now
+from messaging.parking import Parking
+from messaging.text import storable
 
 
 class DeadLetterNotStored(MessagingError):
     """The database did not take a dead letter. The message stays with its broker."""
 
 
-class StoredParking(parking.Parking):
+class StoredParking(Parking):
     """Keeps the gateway's own dead letters in its database, without a way around over the bus."""
 
-    def keep(self, letter: parking.DeadLetter) -> None:
+    def keep(self, letter: deadletter.DeadLetter) -> None:
         """Store a dead letter. Safe to repeat.
 
         Raises:
@@ -29,12 +30,10 @@ class StoredParking(parking.Parking):
         try:
             park(letter)
         except DatabaseError as exc:
-            # A broken connection must not be met again by the next try of this thread.
-            close_old_connections()
             raise DeadLetterNotStored(f"{letter.message_id}: {exc}") from exc
 
 
-def park(letter: parking.DeadLetter) -> None:
+def park(letter: deadletter.DeadLetter) -> None:
     """Store a dead letter. Safe to repeat: one of the same message, service and generation stays.
 
     Raises:
@@ -58,6 +57,7 @@ def park(letter: parking.DeadLetter) -> None:
             "envelope_json": _json(letter.envelope),
             "raw_body": letter.raw_body,
             "raw_headers_json": _json(letter.raw_headers),
+            "may_have_been_handled": letter.may_have_been_handled,
             "parked_at": utc_now(),
         },
     )

@@ -9,8 +9,8 @@ from gateway_app.bus import communicator
 from gateway_app.registrations import InvalidRegistration, Registration, identify
 from gateway_app.snapshot import snapshot
 from messaging import Envelope, MessagePriority, Reject, ServiceNotFound
+from messaging.deadletter import DeadLetter
 from messaging.envelope import is_service_name, utc_now
-from messaging.parking import DeadLetter
 from messaging.registration import (
     ANNOUNCE,
     DEAD_LETTER,
@@ -81,7 +81,7 @@ def discover(data: Any) -> dict[str, Any]:
     return found[0]
 
 
-@communicator.on_message(DEAD_LETTER)
+@communicator.on_message(DEAD_LETTER, atomic=True)
 def keep_dead_letter(data: Any) -> None:
     """Store a dead letter of another service."""
     try:

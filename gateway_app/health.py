@@ -10,7 +10,6 @@ from typing import Any, Final
 from django.db import transaction
 
 from gateway_app.models import SERVING, HealthRecord, Service, ServiceInstance, State
-from gateway_app.text import storable
 from messaging import (
     MessagingError,
     RemoteError,
@@ -21,6 +20,7 @@ from messaging import (
 from messaging.async_loop import run_coroutine
 from messaging.envelope import utc_now
 from messaging.registration import HEALTH_CHECK
+from messaging.text import storable
 
 #: The communicator of a service answers by itself, in milliseconds, unless all its threads are
 #: busy for longer than this.

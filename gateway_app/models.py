@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from django.db import models
 
-from messaging.parking import DeadLetterReason
+from messaging.deadletter import DeadLetterReason
 
 
 class State(models.TextChoices):
@@ -203,6 +203,8 @@ class DeadLetter(models.Model):
     raw_body = models.BinaryField(null=True, blank=True)
     #: Content type and headers of such a body, as JSON text.
     raw_headers_json = models.TextField(blank=True)
+    #: Whether nobody can tell that its effect is not there already; replaying it needs force.
+    may_have_been_handled = models.BooleanField(default=False)
     parked_at = models.DateTimeField(db_index=True)
     state = models.CharField(max_length=9, choices=DeadLetterState, default=DeadLetterState.PARKED)
 

@@ -13,7 +13,7 @@ from gateway_app.procfile import ProcfileEntry
 
 #: Read from the end of a log file for its last lines.
 _TAIL_BYTES: Final = 16_384
-_STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+_STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class ManagedProcess:
@@ -139,12 +139,16 @@ def held_signals() -> Iterator[None]:
 
 @contextmanager
 def stopped_by_signals() -> Iterator[None]:
-    """Have TERM raise `KeyboardInterrupt`, as Ctrl-C does, so that blocks are left in order."""
-    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    # A shell starts background jobs with Ctrl-C ignored; here it always counts.
-    interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Have TERM, and the end of the terminal, raise `KeyboardInterrupt` as Ctrl-C does.
+
+    So that blocks are left in order. A shell starts background jobs with Ctrl-C ignored; here it
+    always counts.
+    """
+    previous = {
+        number: signal.signal(number, signal.default_int_handler) for number in _STOP_SIGNALS
+    }
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
-        signal.signal(signal.SIGINT, interrupt)
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -19,10 +19,12 @@ from gateway_app.models import (
     ServiceInstance,
     State,
     Subscription,
+    best_of,
 )
 from gateway_app.registrations import InvalidRegistration, Registration
 from gateway_app.route_claims import RefusedRoute, claim_routes
 from messaging.apps import configured
+from messaging.patterns import matches
 
 #: When so large a share of the instances is silent, the registry takes it for its own fault...
 MASS_SHARE: Final = 0.85
@@ -238,3 +240,19 @@ def _record(
 
 def _text(duration: timedelta) -> str:
     return f"{duration.total_seconds():.0f} s"
+
+
+def subscribers_of(message_type: str) -> list[str]:
+    """Return the services that want a broadcast of this type, whether or not they run."""
+    rows = Subscription.objects.values_list("service__name", "pattern")
+    return sorted({name for name, pattern in rows if matches(pattern, message_type)})
+
+
+def is_down(service: str) -> bool:
+    """Return whether a service is known to serve nobody just now; False if it is not known."""
+    states = list(
+        ServiceInstance.objects.filter(service__name=service, left_at=None).values_list(
+            "state", flat=True
+        )
+    )
+    return bool(states) and best_of(states) in (State.DOWN, State.MAINTENANCE)

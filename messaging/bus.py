@@ -1,6 +1,7 @@
 """MessageBus: what is published, and who subscribed to what."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, Final
 
 from kombu import Connection
@@ -9,7 +10,8 @@ from messaging import codec
 from messaging.brokers import profile_for
 from messaging.clock import SYSTEM_CLOCK, Clock
 from messaging.config import MessagingConfig
-from messaging.envelope import Envelope, MessageKind
+from messaging.dispatch import Dispatch
+from messaging.envelope import Envelope, MessageKind, MessagePriority
 from messaging.errors import ServiceNotFound, Unroutable
 from messaging.events import emit, message_published
 from messaging.handlers import Handler, HandlerTable
@@ -42,8 +44,11 @@ class MessageBus:
         self.profile = profile_for(config.broker_url)
         self.topology = Topology(config, self.profile)
         self.handlers = HandlerTable()
+        self.dispatch = Dispatch(self)
         self._pool = PublisherPool(self._open_publisher, config.broker_timeout_seconds)
         self._present_until: dict[str, float] = {}
+        #: Whether a service is known to be down; set by who keeps the registry.
+        self.is_down: Callable[[str], bool] = lambda _service: False
 
     def subscribe(
         self,
@@ -51,6 +56,8 @@ class MessageBus:
         function: Callable[..., Any],
         *,
         retry: RetryPolicy | None = None,
+        atomic: bool = False,
+        timeout: float | None = None,
         built_in: bool = False,
     ) -> Handler:
         """Have messages whose type matches the pattern handed to the function.
@@ -59,14 +66,18 @@ class MessageBus:
             pattern: a message type, or a topic pattern with ``*`` and ``#``.
             function: takes ``(data)`` or ``(data, message)``; may be ``async def``.
             retry: when to try again; None: the default of the message's priority.
+            atomic: whether it runs in the transaction that notes the message as handled.
+            timeout: seconds one run may take; None: ``handler_timeout_seconds``.
             built_in: the library's own; not bound to broadcasts.
 
         Raises:
             ConfigurationError: no pattern, a second handler for it, or another signature.
         """
-        return self.handlers.add(pattern, function, retry=retry, built_in=built_in)
+        return self.handlers.add(
+            pattern, function, retry=retry, atomic=atomic, timeout=timeout, built_in=built_in
+        )
 
-    def publish(self, envelope: Envelope, *, to: str | None = None) -> None:
+    def publish(self, envelope: Envelope, *, to: str | None = None, publishes: int = 0) -> None:
         """Put one message on the broker; on return the broker has it.
 
         A command waits in the target's queue, also when the target was never started. An event
@@ -75,6 +86,8 @@ class MessageBus:
         Args:
             envelope: the message.
             to: put it into the queue of this service alone, whatever its kind.
+            publishes: how often it is published, this time included, where it may be more than
+                once; the receiver then makes sure that it is handled once.
 
         Raises:
             EncodeError, MessageTooLarge: cannot be sent.
@@ -83,7 +96,7 @@ class MessageBus:
             PublishUncertain: maybe sent; send again only with the same id.
         """
         expires = envelope.kind is MessageKind.REQUEST or envelope.type in PERISHABLE
-        message = self._to_wire(envelope, expires=expires)
+        message = self._to_wire(envelope, expires=expires, publishes=publishes)
         with self._pool.publisher() as publisher:
             if to is not None or envelope.kind is MessageKind.COMMAND:
                 queue = self.topology.service_queue(to or envelope.target)
@@ -113,6 +126,19 @@ class MessageBus:
             publisher.publish(message, "", queue_name, declare=declare, mandatory=True)
         emit(message_published, envelope.source, envelope=envelope)
 
+    def size_limit(self, message_type: str) -> int | None:
+        """Return how many bytes a message of this type may have; None: no limit."""
+        return None if message_type in UNLIMITED_TYPES else self.config.max_message_bytes
+
+    def keeps_custody(self, message_type: str, priority: MessagePriority | str) -> bool:
+        """Return whether a message is answered for until its outcome is known."""
+        is_kept = priority == MessagePriority.CRITICAL or self.config.ledger == "all"
+        return is_kept and message_type not in PERISHABLE
+
+    def publisher(self) -> AbstractContextManager[Publisher]:
+        """Lend a publisher for the length of a ``with`` block; see `PublisherPool`."""
+        return self._pool.publisher()
+
     def connection(self) -> Connection:
         """Return a new, unopened connection for consuming. The caller closes it."""
         options = self.profile.transport_options(self.config)
@@ -140,11 +166,10 @@ class MessageBus:
             raise ServiceNotFound(target)
         self._present_until[target] = self.clock.monotonic() + PRESENCE_SECONDS
 
-    def _to_wire(self, envelope: Envelope, *, expires: bool) -> WireMessage:
-        limit = None if envelope.type in UNLIMITED_TYPES else self.config.max_message_bytes
-        body = codec.encode(envelope, limit)
+    def _to_wire(self, envelope: Envelope, *, expires: bool, publishes: int = 0) -> WireMessage:
+        body = codec.encode(envelope, self.size_limit(envelope.type))
         number = self.topology.priority_number(envelope.priority)
-        return to_wire(envelope, body, number, expires=expires)
+        return to_wire(envelope, body, number, expires=expires, publishes=publishes)
 
     def _open_publisher(self) -> Publisher:
         options = {

@@ -2,15 +2,14 @@
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from messaging import codec
 from messaging.answers import AnsweredRequests, reply_to
 from messaging.bus import MessageBus
 from messaging.compose import Composer
 from messaging.config import MessagingConfig
 from messaging.envelope import Envelope, MessageKind, MessagePriority, is_service_name
-from messaging.errors import BrokerError, ConfigurationError, PublishUncertain
+from messaging.errors import ConfigurationError
 from messaging.parking import Parking
 from messaging.presence import Presence
 from messaging.registration import DISCOVER, Identity, Route
@@ -21,11 +20,6 @@ if TYPE_CHECKING:
     from messaging.worker.app import BusApp
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-#: Priorities whose messages wait in the database when the broker cannot take them.
-KEPT_WITHOUT_BROKER: Final = frozenset(
-    {MessagePriority.NORMAL, MessagePriority.HIGH, MessagePriority.CRITICAL}
-)
 
 
 class ServiceCommunicator:
@@ -75,6 +69,8 @@ class ServiceCommunicator:
         self.parking = Parking(self)
         #: Registration, heartbeat and the answers to health checks.
         self.presence = Presence(self)
+        #: The gateway's: names the services that get a broadcast which it answers for.
+        self.subscribers_of: Callable[[str], Sequence[str]] | None = None
 
     @property
     def name(self) -> str:
@@ -104,7 +100,14 @@ class ServiceCommunicator:
     def _requester(self) -> Requester:
         return Requester(self.bus, self._composer, self.name)
 
-    def on_message(self, pattern: str, *, retry: RetryPolicy | None = None) -> Callable[[F], F]:
+    def on_message(
+        self,
+        pattern: str,
+        *,
+        retry: RetryPolicy | None = None,
+        atomic: bool = False,
+        timeout: float | None = None,
+    ) -> Callable[[F], F]:
         """Register the decorated function for the messages whose type matches the pattern.
 
         The function takes ``(data)`` or ``(data, message)`` and may be ``async def``. What it
@@ -115,13 +118,18 @@ class ServiceCommunicator:
         Args:
             pattern: a type, or an AMQP topic pattern: ``document.*``, ``document.#``.
             retry: when to try again; None: what holds for the message's priority.
+            atomic: run it in a database transaction that also notes the message as handled: what
+                it writes to that database happens once, however often the message comes. Not for
+                ``async def``. CRITICAL sent from inside goes out with the commit.
+            timeout: seconds it may take; after that another worker may begin it again, and what
+                this run does is refused. None: ``handler_timeout_seconds``.
 
         Raises:
             ConfigurationError: no pattern, a second handler for it, or another signature.
         """
 
         def register(function: F) -> F:
-            self._subscribe(pattern, function, retry=retry)
+            self._subscribe(pattern, function, retry=retry, atomic=atomic, timeout=timeout)
             return function
 
         return register
@@ -137,12 +145,14 @@ class ServiceCommunicator:
         expires_in: float | None = None,
         correlation_id: str | None = None,
         headers: Mapping[str, Any] | None = None,
+        dedup_key: str | None = None,
     ) -> str:
         """Send a command to one service; it waits there, also for a service never started.
 
         On return the broker has it, or the database where the broker is away (NORMAL and up) or
-        where ``delay`` is given; a relay publishes it from there. Blocks for a few
-        ``broker_timeout_seconds`` at most.
+        where ``delay`` is given; a relay publishes it from there. CRITICAL is always written to
+        the database, in the caller's transaction and rolled back with it, and kept there until
+        the receiver has told its outcome. Blocks for a few ``broker_timeout_seconds`` at most.
 
         Args:
             target: name of the service.
@@ -153,6 +163,8 @@ class ServiceCommunicator:
             expires_in: seconds after which nobody may handle it any more.
             correlation_id: of the conversation; None: the handled message's, or its own id.
             headers: free for the application.
+            dedup_key: what this service sends under one key is one message, sent again or not:
+                it is handled once by each receiver, as long as that remembers it.
 
         Returns:
             The message id.
@@ -173,8 +185,10 @@ class ServiceCommunicator:
             delay=delay,
             correlation_id=correlation_id,
             headers=headers,
+            dedup_key=dedup_key,
+            under_custody=self.bus.keeps_custody(message_type, priority),
         )
-        return self._send(envelope, delay)
+        return self.bus.dispatch.send(envelope, delay=delay, may_repeat=dedup_key is not None)
 
     def broadcast(
         self,
@@ -186,11 +200,13 @@ class ServiceCommunicator:
         expires_in: float | None = None,
         correlation_id: str | None = None,
         headers: Mapping[str, Any] | None = None,
+        dedup_key: str | None = None,
     ) -> str:
         """Tell every service that subscribes to this type; each handles it once.
 
         A service is subscribed from its first start on, and gets what is broadcast while it is
-        down. Arguments, errors and promises as with `send_to_service`.
+        down. CRITICAL goes to the gateway, which answers for one copy for each service that is
+        subscribed by then. Arguments, errors and promises as with `send_to_service`.
 
         Returns:
             The message id, the same for all.
@@ -204,8 +220,10 @@ class ServiceCommunicator:
             delay=delay,
             correlation_id=correlation_id,
             headers=headers,
+            dedup_key=dedup_key,
+            under_custody=self.bus.keeps_custody(message_type, priority),
         )
-        return self._send(envelope, delay)
+        return self.bus.dispatch.send(envelope, delay=delay, may_repeat=dedup_key is not None)
 
     def request(
         self,
@@ -332,6 +350,7 @@ class ServiceCommunicator:
             self._requester.close()
             del self.__dict__["_requester"]
         if "bus" in self.__dict__:
+            self.bus.dispatch.flush()
             self.bus.close()
 
     def was_answered(self, message: Envelope) -> bool:
@@ -348,20 +367,3 @@ class ServiceCommunicator:
             self.bus.subscribe(pattern, function, **options)
         else:
             self._subscribed.append(lambda bus: bus.subscribe(pattern, function, **options))
-
-    def _send(self, envelope: Envelope, delay: float | None) -> str:
-        from messaging import outbox  # Django's models load late
-
-        if delay:
-            # Whatever cannot be sent must fail here, not in a relay later.
-            codec.encode(envelope, self.bus.config.max_message_bytes)
-            outbox.store(envelope, delay_seconds=delay)
-            return envelope.id
-        try:
-            self.bus.publish(envelope)
-        except (BrokerError, PublishUncertain) as exc:
-            if envelope.priority not in KEPT_WITHOUT_BROKER:
-                raise
-            # The same id goes out again: a copy that did arrive can be recognised.
-            outbox.store(envelope, delay_seconds=0.0, error=str(exc))
-        return envelope.id

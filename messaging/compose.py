@@ -1,5 +1,6 @@
 """Writing envelopes in the name of a service, with what the handled message carries on."""
 
+import uuid
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -17,6 +18,8 @@ from messaging.envelope import (
     utc_now,
 )
 
+#: Of the ids that stand for a source and a dedup key. Any constant would do.
+_DEDUP_NAMESPACE: Final = uuid.UUID("6d1a7c3e-5f0b-4a43-9a3c-8a1d2f6b7c90")
 #: Beyond this a duration is a mistake: milliseconds, or an instant.
 MAX_SECONDS: Final = 10 * 365 * 86_400.0
 
@@ -44,6 +47,8 @@ class Composer:
         correlation_id: str | None = None,
         headers: Mapping[str, Any] | None = None,
         reply_to: str | None = None,
+        dedup_key: str | None = None,
+        under_custody: bool = False,
     ) -> Envelope:
         """Return a new envelope. Inside a handler it continues the handled message's conversation.
 
@@ -58,12 +63,16 @@ class Composer:
             correlation_id: of the conversation; None: the handled message's, or its own id.
             headers: free for the application.
             reply_to: queue for the answer.
+            dedup_key: the same key of the same source is the same message.
+            under_custody: whether the receiver shall tell its outcome.
 
         Raises:
             ValueError: a name, priority or duration is not valid.
         """
         _check(kind, message_type, target, delay=delay, expires_in=expires_in)
         message_id = new_message_id()
+        if dedup_key is not None:
+            message_id = str(uuid.uuid5(_DEDUP_NAMESPACE, f"{self._source}/{dedup_key}"))
         created_at = utc_now()
         cause = current_message()
         lifetime = None if expires_in is None else expires_in + (delay or 0.0)
@@ -82,6 +91,7 @@ class Composer:
             reply_to=reply_to,
             traceparent=cause.traceparent if cause else None,
             headers=read_only(headers) if headers else NO_HEADERS,
+            custodian=self._source if under_custody else None,
         )
 
 

@@ -9,6 +9,7 @@ from messaging.envelope import is_service_name
 from messaging.errors import ConfigurationError
 
 WORKER_POOLS = ("threads", "prefork", "solo")
+LEDGERS = ("critical", "all")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +51,19 @@ class MessagingConfig:
     worker_concurrency: int = 4
     #: How often the relay looks for messages that are due; later ones it sees ahead of time.
     relay_tick_seconds: float = 0.5
+
+    #: How long a receipt may take when nothing is in its way, before the first look.
+    receipt_timeout_seconds: float = 30.0
+    #: A run of a handler that takes longer counts as hung: another worker may begin it again.
+    handler_timeout_seconds: float = 300.0
+    #: A message in whose runs so many processes died is parked.
+    max_worker_deaths: int = 3
+    #: Which messages are answered for until their outcome: ``critical``, or ``all``.
+    ledger: str = "critical"
+    #: How long outcomes, payloads and the memory of duplicates are kept.
+    retention_days: float = 7.0
+    #: The memory of duplicates of messages under custody.
+    dedup_days: float = 30.0
 
     #: Embedded broker: an instance that is alive but frozen loses its messages after this.
     lease_seconds: float = 60.0
@@ -97,6 +111,8 @@ class MessagingConfig:
             raise _wrong("namespace", "expected letters, digits, - and _", self.namespace)
         if self.worker_pool not in WORKER_POOLS:
             raise _wrong("worker_pool", f"expected one of {WORKER_POOLS}", self.worker_pool)
+        if self.ledger not in LEDGERS:
+            raise _wrong("ledger", f"expected one of {LEDGERS}", self.ledger)
         for name in _POSITIVE:
             if getattr(self, name) <= 0:
                 raise _wrong(name, "expected more than 0", getattr(self, name))
@@ -119,6 +135,11 @@ _POSITIVE = (
     "max_message_bytes",
     "worker_concurrency",
     "relay_tick_seconds",
+    "receipt_timeout_seconds",
+    "handler_timeout_seconds",
+    "max_worker_deaths",
+    "retention_days",
+    "dedup_days",
     "lease_seconds",
     "redis_visibility_timeout_seconds",
 )

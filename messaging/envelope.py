@@ -102,6 +102,14 @@ class Envelope:
         """Return whether nobody may handle this message at that instant any more."""
         return self.expires_at is not None and now > self.expires_at
 
+    def for_subscriber(self, service: str, custodian: str) -> "Envelope":
+        """Return the copy of a broadcast for one service, answered for by another one."""
+        return replace(self, target=service, custodian=custodian)
+
+    def next_generation(self, custodian: str) -> "Envelope":
+        """Return the same message to be handled anew, answered for by whoever replays it."""
+        return replace(self, generation=self.generation + 1, custodian=custodian, attempt=1)
+
     def next_attempt(self, attempt: int) -> "Envelope":
         """Return the same message with its attempt count set."""
         return replace(self, attempt=attempt)

@@ -18,6 +18,7 @@
     │   ├─ AlreadySettled               answered or settled a second time: a programming error
     │   └─ LeaseLost                    another consumer owns the delivery now; stop
     └─ RequestError
+        ├─ NoHandler                    the service handles no such type; told to the requester
         ├─ ServiceNotFound              nobody of that name has ever started; not sent
         ├─ RequestTimeout               no answer in time; the outcome is unknown
         └─ RemoteError                  the handler answered with an error
@@ -133,6 +134,10 @@ class LeaseLost(DeliveryError):
 
 class RequestError(MessagingError):
     """A request brought no answer that can be used."""
+
+
+class NoHandler(RequestError):
+    """The service has no handler for a request of this type. Asking again changes nothing."""
 
 
 class ServiceNotFound(RequestError):

@@ -24,6 +24,12 @@ message_retry_scheduled = Signal()
 message_dead_lettered = Signal()
 #: It came too late and was not handled. ``envelope``
 message_expired = Signal()
+#: It has been tried or published so often that somebody should look. ``envelope``, ``tries``
+message_stuck = Signal()
+#: A relay cannot reach the broker. ``error`` (the exception)
+broker_lost = Signal()
+#: It can again.
+broker_recovered = Signal()
 
 
 def emit(signal: Signal, sender: str, **arguments: Any) -> None:

@@ -21,18 +21,46 @@ class Handler:
     takes_message: bool
     is_async: bool
     retry: RetryPolicy | None
+    #: Whether it runs in the transaction that notes the message as handled.
+    atomic: bool = False
+    #: Seconds one run may take; None: the setting.
+    timeout: float | None = None
     #: The library's own: answered by every service, not bound to broadcasts.
     built_in: bool = False
+    #: The gateway's: returns how many copies of a broadcast it made.
+    is_fan_out: bool = False
 
     def policy(self, envelope: Envelope) -> RetryPolicy:
         """Return when to try a message again that this handler failed."""
         return self.retry or DEFAULT_POLICIES[envelope.priority]
+
+    def call_in_transaction(self, envelope: Envelope) -> Any:
+        """Run the function, in a database transaction if it asked for one."""
+        if not self.atomic:
+            return self.call(envelope)
+        from django.db import transaction
+
+        with transaction.atomic():
+            return self.call(envelope)
 
     def call(self, envelope: Envelope) -> Any:
         """Run the function and return what it returns; an async one to its end."""
         arguments = (envelope.data, envelope) if self.takes_message else (envelope.data,)
         result = self.function(*arguments)
         return run_coroutine(result) if self.is_async else result
+
+
+def fan_out_handler(function: Callable[[Envelope], int]) -> Handler:
+    """Return the handler that makes a copy of a broadcast for each subscriber."""
+    return Handler(
+        pattern="#",
+        function=lambda _data, message: function(message),
+        takes_message=True,
+        is_async=False,
+        retry=None,
+        atomic=True,
+        is_fan_out=True,
+    )
 
 
 class HandlerTable:
@@ -48,6 +76,8 @@ class HandlerTable:
         function: Callable[..., Any],
         *,
         retry: RetryPolicy | None = None,
+        atomic: bool = False,
+        timeout: float | None = None,
         built_in: bool = False,
     ) -> Handler:
         """Register a function; see `MessageBus.subscribe`."""
@@ -62,12 +92,23 @@ class HandlerTable:
                 f"on_message: {pattern!r} is handled by {_name(known.function)} already, "
                 f"got {_name(function)} as well"
             )
+        is_async = inspect.iscoroutinefunction(function)
+        if atomic and is_async:
+            # Its database work happens on other threads, outside of the transaction.
+            raise ConfigurationError(
+                f"on_message: expected a plain function with atomic=True, got {_name(function)}, "
+                "which is async"
+            )
+        if timeout is not None and not timeout > 0:
+            raise ConfigurationError(f"on_message: expected a timeout > 0, got {timeout!r}")
         handler = Handler(
             pattern=pattern,
             function=function,
             takes_message=_takes_message(function),
-            is_async=inspect.iscoroutinefunction(function),
+            is_async=is_async,
             retry=retry,
+            atomic=atomic,
+            timeout=timeout,
             built_in=built_in,
         )
         self._handlers[pattern] = handler

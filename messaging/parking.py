@@ -1,14 +1,12 @@
 """Parking: what becomes of a message that is given up."""
 
-import base64
+import logging
 import traceback
-import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from messaging import codec
+from messaging.deadletter import DeadLetter, DeadLetterReason
 from messaging.envelope import Envelope, MessagePriority, new_message_id
 from messaging.events import emit, message_dead_lettered
 from messaging.registration import DEAD_LETTER
@@ -17,65 +15,7 @@ if TYPE_CHECKING:
     from messaging.communicator import ServiceCommunicator
 
 
-class DeadLetterReason(StrEnum):
-    """Why a message was given up."""
-
-    ATTEMPTS_EXHAUSTED = "attempts_exhausted"
-    NO_HANDLER = "no_handler"
-    INVALID = "invalid"
-    EXPIRED = "expired"
-    REJECTED = "rejected"
-    KILLED_WORKER = "killed_worker"
-    BAD_SIGNATURE = "bad_signature"
-    TOO_LARGE = "too_large"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeadLetter:
-    """A message that one service gave up, with everything needed to understand and replay it."""
-
-    #: The message's id, or a new one where the body could not be read.
-    message_id: str
-    service: str
-    reason: DeadLetterReason
-    #: Text for people.
-    error: str
-    traceback: str = ""
-    attempts: int = 0
-    service_version: str = ""
-    #: The envelope as JSON; None where the body was none.
-    envelope: Mapping[str, Any] | None = None
-    #: What came, byte for byte, where it was no envelope.
-    raw_body: bytes | None = None
-    #: Content type and headers of such a body.
-    raw_headers: Mapping[str, Any] | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the data of a ``bus.dead_letter`` message; the raw body is compressed."""
-        data: dict[str, Any] = {
-            "message_id": self.message_id,
-            "service": self.service,
-            "reason": self.reason,
-            "error": self.error,
-            "traceback": self.traceback,
-            "attempts": self.attempts,
-            "service_version": self.service_version,
-            "envelope": self.envelope,
-            "raw_headers": self.raw_headers,
-        }
-        if self.raw_body is not None:
-            data["raw_body"] = base64.b64encode(zlib.compress(self.raw_body)).decode()
-        return data
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> "DeadLetter":
-        """Return the dead letter that such data describes."""
-        values = dict(data)
-        raw_body = values.pop("raw_body", None)
-        if raw_body is not None:
-            raw_body = zlib.decompress(base64.b64decode(raw_body))
-        values["reason"] = DeadLetterReason(values["reason"])
-        return cls(raw_body=raw_body, **values)
+logger = logging.getLogger(__name__)
 
 
 class Parking:
@@ -85,12 +25,21 @@ class Parking:
         self._communicator = communicator
 
     def park(
-        self, envelope: Envelope, reason: DeadLetterReason, error: BaseException | str
+        self,
+        envelope: Envelope,
+        reason: DeadLetterReason,
+        error: BaseException | str,
+        *,
+        attempts: int | None = None,
+        may_have_been_handled: bool = False,
     ) -> None:
-        """Give up a message of this service; on return the record of it is safe.
+        """Give up a message of this service, in the caller's transaction if there is one.
+
+        On return the record of it is safe, or will be with that transaction.
 
         Raises:
-            MessagingError: the record could be put nowhere. The message must not be acked.
+            MessagingError, DatabaseError: the record was put nowhere. The message must not be
+                acked.
         """
         self._keep(
             DeadLetter(
@@ -99,9 +48,10 @@ class Parking:
                 reason=reason,
                 error=_text(error),
                 traceback=_traceback(error),
-                attempts=envelope.attempt,
+                attempts=envelope.attempt if attempts is None else attempts,
                 service_version=self._communicator.identity.version,
                 envelope=codec.to_mapping(envelope),
+                may_have_been_handled=may_have_been_handled,
             ),
             envelope,
         )
@@ -129,6 +79,10 @@ class Parking:
 
     def _keep(self, letter: DeadLetter, envelope: Envelope | None) -> None:
         self.keep(letter)
+        what = envelope.type if envelope else "unreadable message"
+        logger.warning(
+            "%s %s parked: %s: %s", what, letter.message_id, letter.reason, letter.error
+        )
         emit(
             message_dead_lettered,
             self._communicator.name,
@@ -138,12 +92,17 @@ class Parking:
         )
 
     def keep(self, letter: DeadLetter) -> None:
-        """Send a dead letter to the gateway. The gateway's own communicator stores it instead."""
+        """Send a dead letter to the gateway, under custody, each one once.
+
+        The gateway's own communicator stores it instead.
+        """
+        generation = (letter.envelope or {}).get("generation", 0)
         self._communicator.send_to_service(
             self._communicator.bus.config.gateway_name,
             DEAD_LETTER,
             letter.to_json(),
-            priority=MessagePriority.HIGH,
+            priority=MessagePriority.CRITICAL,
+            dedup_key=f"dead/{letter.message_id}/{letter.service}/{generation}",
         )
 
 

@@ -17,6 +17,8 @@ from messaging.wire import CONTENT_ENCODING, CONTENT_TYPE, WireMessage
 
 #: AMQP reply code of a mandatory message that no queue took.
 NO_ROUTE: Final = 312
+#: …of a passive declare of what is not there.
+NOT_FOUND: Final = "404"
 #: A connection that rested longer is probed before use: brokers restart, firewalls forget.
 PROBE_AFTER_SECONDS: Final = 1.0
 
@@ -99,6 +101,46 @@ class Publisher:
             return any(queue == row[2] for row in self._channel.get_table(exchange))
         except KeyError:
             return False  # nobody has declared that exchange yet
+        except self._errors as exc:
+            self.close()
+            raise BrokerUnavailable(_text(exc)) from exc
+
+    def queue_length(self, queue: str) -> int | None:
+        """Return how many messages wait in a queue; None if there is none of that name.
+
+        Raises:
+            BrokerUnavailable: no connection.
+        """
+        self._ensure_connected()
+        try:
+            if self._connection.transport.driver_type == "redis":
+                # A list that is empty is none. A passive declare asks for the name without
+                # kombu's prefix (5.7), and finds nothing where there is one.
+                return int(self._channel._size(queue))
+            # A channel of its own: RabbitMQ closes it with its answer if the queue is missing.
+            with self._connection.channel() as channel:
+                return int(channel.queue_declare(queue, passive=True).message_count)
+        except self._connection.channel_errors as exc:
+            self.close()
+            if str(getattr(exc, "code", "")) == NOT_FOUND:
+                return None
+            raise BrokerUnavailable(_text(exc)) from exc
+        except BrokerError:
+            self.close()
+            raise
+        except self._errors as exc:
+            self.close()
+            raise BrokerUnavailable(_text(exc)) from exc
+
+    def delete_queue(self, queue: str) -> None:
+        """Remove a queue and what is in it.
+
+        Raises:
+            BrokerUnavailable: no connection.
+        """
+        self._ensure_connected()
+        try:
+            self._channel.queue_delete(queue)
         except self._errors as exc:
             self.close()
             raise BrokerUnavailable(_text(exc)) from exc

@@ -1,14 +1,18 @@
 """What a service does with one delivered envelope, from the first look to the answer."""
 
+import functools
 import logging
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from messaging import outbox
+from django.db import DatabaseError, connection
+
 from messaging.answers import error_reply_to, reply_to
+from messaging.attempts import GiveUp, next_step, run_round
 from messaging.context import handling
+from messaging.custody.arrival import Arrival
+from messaging.deadletter import DeadLetterReason
 from messaging.envelope import Envelope, MessageKind, utc_now
-from messaging.errors import CodecError, Reject, Retry, Unroutable
+from messaging.errors import CodecError, HandlerSignal, MessagingError, NoHandler, Unroutable
 from messaging.events import (
     emit,
     message_expired,
@@ -16,119 +20,137 @@ from messaging.events import (
     message_handled,
     message_retry_scheduled,
 )
-from messaging.handlers import Handler
-from messaging.parking import DeadLetterReason
+from messaging.handlers import Handler, fan_out_handler
+from messaging.outcome import HANDLED, Outcome, settled
 from messaging.registration import PERISHABLE
 
 if TYPE_CHECKING:
     from messaging.communicator import ServiceCommunicator
+    from messaging.recorded import RecordedReceiver
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a delivery ended, for the worker to settle."""
-
-    #: True: the broker may forget it. False: it must deliver it again.
-    is_settled: bool
-    #: Text of the error, if it was not handled.
-    error: str = ""
-
-
-HANDLED = Outcome(is_settled=True)
 
 
 class Receiver:
     """Hands envelopes to the handlers of one service and sees to what follows.
 
-    Every delivery ends in one of: handled (and answered), a retry on record, a dead letter, an
-    expired request nobody waits for, or `Outcome.is_settled` False: then nothing of it is on
-    record yet and the broker must keep it. `receive` itself never raises.
+    Every delivery ends in one of: handled (and answered), a retry on record, a dead letter, a copy
+    that somebody else answers for, an expired request nobody waits for, or `Outcome.is_settled`
+    False: then nothing of it is on record yet and the broker must keep it. `receive` itself never
+    raises.
     """
 
     def __init__(self, communicator: "ServiceCommunicator") -> None:
         self._communicator = communicator
 
-    def receive(self, envelope: Envelope) -> Outcome:
+    def receive(self, envelope: Envelope, arrival: Arrival) -> Outcome:
         """Handle one delivery. Runs handlers in the calling thread."""
         try:
-            return self._dispatch(envelope)
+            with handling(envelope):
+                return self._dispatch(envelope, arrival)
         except Exception as exc:
-            # The record of a failure could not be written (broker and database away): the broker
-            # keeps the message.
+            # The record of what happened could not be written (broker and database away): the
+            # broker keeps the message.
             logger.exception("%s %s could not be settled", envelope.type, envelope.id)
+            if isinstance(exc, DatabaseError):
+                connection.close()  # the next message of this thread gets a sound one
             return Outcome(is_settled=False, error=f"{type(exc).__name__}: {exc}")
 
-    def _dispatch(self, envelope: Envelope) -> Outcome:
+    def _dispatch(self, envelope: Envelope, arrival: Arrival) -> Outcome:
+        if envelope.kind is MessageKind.REQUEST:
+            return self._request(envelope)
+        handler = self._handler_for(envelope)
+        if handler is None and envelope.kind is MessageKind.EVENT and not envelope.custodian:
+            # Not subscribed: a binding of an older version, or one that Redis matched too widely.
+            logger.debug("no handler for %s %s: ignored", envelope.type, envelope.id)
+            return HANDLED
+        if _is_recorded(envelope, arrival, handler):
+            return self._recorded.receive(envelope, arrival, handler)
+        if envelope.is_expired(utc_now()):
+            return self._expire(envelope)
+        if handler is None:
+            return self._without_handler(envelope)
+        return self._handle(envelope, handler)
+
+    @functools.cached_property
+    def _recorded(self) -> "RecordedReceiver":
+        from messaging.recorded import RecordedReceiver  # Django's models load late
+
+        return RecordedReceiver(self._communicator)
+
+    def _handler_for(self, envelope: Envelope) -> Handler | None:
+        is_whole_broadcast = envelope.kind is MessageKind.EVENT and not envelope.target
+        if is_whole_broadcast and envelope.custodian and self._communicator.subscribers_of:
+            return self._fan_out
+        return self._communicator.bus.handlers.find(envelope.type)
+
+    @functools.cached_property
+    def _fan_out(self) -> Handler:
+        from messaging.recorded import make_copies
+
+        return fan_out_handler(functools.partial(make_copies, self._communicator))
+
+    def _handle(self, envelope: Envelope, handler: Handler) -> Outcome:
+        """Handle what comes once: nothing is written unless it fails."""
+        from messaging.custody import inbox
+
+        service, policy = self._communicator.name, handler.policy(envelope)
+        ended = run_round(
+            envelope,
+            handler.call,
+            policy,
+            service=service,
+            clock=self._communicator.bus.clock,
+            attempts=envelope.attempt - 1,
+        )
+        if ended.error is None:
+            emit(message_handled, service, envelope=envelope, seconds=ended.seconds)
+            return HANDLED
+        attempts = envelope.attempt - 1 + ended.tries
+        step = next_step(ended.error, policy, attempts)
+        if isinstance(step, GiveUp):
+            return self._park(envelope, step.reason, step.error, attempts)
+        inbox.keep_failed(
+            envelope,
+            service,
+            tries=attempts,
+            delay_seconds=step.delay_seconds,
+            error=repr(ended.error),
+        )
+        emit(
+            message_retry_scheduled,
+            service,
+            envelope=envelope.next_attempt(attempts + 1),
+            delay_seconds=step.delay_seconds,
+        )
+        return settled(ended.error)
+
+    def _request(self, envelope: Envelope) -> Outcome:
+        """Handle a request: one attempt, and the answer or error goes back. Nothing is kept."""
         if envelope.is_expired(utc_now()):
             return self._expire(envelope)
         handler = self._communicator.bus.handlers.find(envelope.type)
         if handler is None:
-            return self._without_handler(envelope)
-        with handling(envelope):
-            return self._attempt(envelope, handler)
-
-    def _attempt(self, envelope: Envelope, handler: Handler) -> Outcome:
-        """Try in place until it works or the round of attempts is over."""
-        policy = handler.policy(envelope)
+            text = f"{self._communicator.name} has no handler for {envelope.type!r}"
+            return self._answer_error(envelope, NoHandler(text))
         clock = self._communicator.bus.clock
-        while True:
-            began = clock.monotonic()
-            try:
-                answer = handler.call(envelope)
-            except Reject as exc:
-                return self._reject(envelope, exc)
-            except Retry as exc:
-                return self._retry_later(envelope, handler, exc, exc.delay_seconds)
-            except (Exception, SystemExit) as exc:
-                emit(message_failed, self._communicator.name, envelope=envelope, error=exc)
-                if envelope.kind is MessageKind.REQUEST:
-                    return self._answer_error(envelope, exc)
-                logger.warning(
-                    "%s %s: attempt %d failed: %r",
-                    envelope.type,
-                    envelope.id,
-                    envelope.attempt,
-                    exc,
-                    exc_info=exc,
-                )
-                if policy.ends_round(envelope.attempt):
-                    return self._retry_later(envelope, handler, exc, None)
-                envelope = envelope.next_attempt(envelope.attempt + 1)
-            else:
-                return self._finish(envelope, answer, clock.monotonic() - began)
-
-    def _retry_later(
-        self, envelope: Envelope, handler: Handler, error: BaseException, wanted: float | None
-    ) -> Outcome:
-        """Put the next round on record as a row that falls due, or give up."""
-        if envelope.kind is MessageKind.REQUEST:
-            return self._answer_error(envelope, error)
-        delay = handler.policy(envelope).delay_after(envelope.attempt)
-        if delay is None:
-            return self._park(envelope, DeadLetterReason.ATTEMPTS_EXHAUSTED, error)
-        delay = delay if wanted is None else wanted
-        again = envelope.next_attempt(envelope.attempt + 1)
-        outbox.store(again, to=self._communicator.name, delay_seconds=delay, error=repr(error))
-        emit(
-            message_retry_scheduled,
-            self._communicator.name,
-            envelope=again,
-            delay_seconds=delay,
-        )
-        return Outcome(is_settled=True, error=f"{type(error).__name__}: {error}")
-
-    def _reject(self, envelope: Envelope, error: Reject) -> Outcome:
-        if envelope.kind is MessageKind.REQUEST:
-            return self._answer_error(envelope, error)
-        return self._park(envelope, DeadLetterReason.REJECTED, error.reason)
+        began = clock.monotonic()
+        try:
+            answer = handler.call_in_transaction(envelope)
+        except (Exception, SystemExit) as exc:
+            emit(message_failed, self._communicator.name, envelope=envelope, error=exc)
+            return self._answer_error(envelope, exc)
+        return self._answer(envelope, answer, clock.monotonic() - began)
 
     def _park(
-        self, envelope: Envelope, reason: DeadLetterReason, error: BaseException | str
+        self,
+        envelope: Envelope,
+        reason: DeadLetterReason,
+        error: BaseException | str,
+        attempts: int,
     ) -> Outcome:
-        self._communicator.parking.park(envelope, reason, error)
-        return Outcome(is_settled=True, error=str(error))
+        self._communicator.parking.park(envelope, reason, error, attempts=attempts)
+        return settled(error)
 
     def _expire(self, envelope: Envelope) -> Outcome:
         emit(message_expired, self._communicator.name, envelope=envelope)
@@ -136,20 +158,14 @@ class Receiver:
         if envelope.kind is MessageKind.REQUEST or envelope.type in PERISHABLE:
             # Nobody waits for it any more; its sender has RequestTimeout on record.
             logger.info("%s %s %s", envelope.type, envelope.id, text)
-            return Outcome(is_settled=True, error=text)
-        return self._park(envelope, DeadLetterReason.EXPIRED, text)
+            return settled(text)
+        return self._park(envelope, DeadLetterReason.EXPIRED, text, 0)
 
     def _without_handler(self, envelope: Envelope) -> Outcome:
         text = f"{self._communicator.name} has no handler for {envelope.type!r}"
-        if envelope.kind is MessageKind.EVENT:
-            # Not subscribed: a binding of an older version, or one that Redis matched too widely.
-            logger.debug("%s: ignored", text)
-            return HANDLED
-        if envelope.kind is MessageKind.REQUEST:
-            return self._answer_error(envelope, LookupError(text))
-        return self._park(envelope, DeadLetterReason.NO_HANDLER, text)
+        return self._park(envelope, DeadLetterReason.NO_HANDLER, text, 0)
 
-    def _finish(self, envelope: Envelope, answer: Any, seconds: float) -> Outcome:
+    def _answer(self, envelope: Envelope, answer: Any, seconds: float) -> Outcome:
         if envelope.reply_to is not None and not self._communicator.was_answered(envelope):
             try:
                 self._reply(envelope, reply_to(envelope, self._communicator.name, answer))
@@ -159,10 +175,18 @@ class Receiver:
         return HANDLED
 
     def _answer_error(self, envelope: Envelope, error: BaseException) -> Outcome:
-        logger.warning("%s %s failed: %r", envelope.type, envelope.id, error, exc_info=error)
+        # What is said on purpose, by the bus or by a handler, needs no traceback.
+        is_expected = isinstance(error, MessagingError | HandlerSignal)
+        logger.warning(
+            "%s %s failed: %r",
+            envelope.type,
+            envelope.id,
+            error,
+            exc_info=None if is_expected else error,
+        )
         if envelope.reply_to is not None and not self._communicator.was_answered(envelope):
             self._reply(envelope, error_reply_to(envelope, self._communicator.name, error))
-        return Outcome(is_settled=True, error=f"{type(error).__name__}: {error}")
+        return settled(error)
 
     def _reply(self, envelope: Envelope, reply: Envelope) -> None:
         """Send a reply; a requester that is gone is no error of the handler's."""
@@ -171,3 +195,14 @@ class Receiver:
             self._communicator.bus.reply(reply, envelope.reply_to)
         except Unroutable:
             logger.info("%s %s: the requester is gone", envelope.type, envelope.id)
+
+
+def _is_recorded(envelope: Envelope, arrival: Arrival, handler: Handler | None) -> bool:
+    """Return whether a message may come twice, or must not be handled twice.
+
+    What was sent straight to the broker, and comes for the first time, is the only copy there is.
+    """
+    if envelope.type in PERISHABLE:
+        return False
+    is_atomic = handler is not None and handler.atomic
+    return bool(envelope.custodian or arrival.redelivered or arrival.publishes or is_atomic)

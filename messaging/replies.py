@@ -4,26 +4,20 @@ import logging
 import threading
 import uuid
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
-from kombu import Connection, Consumer
-from kombu.exceptions import OperationalError
 from kombu.message import Message
 
 from messaging.codec import decode
 from messaging.envelope import Envelope
-from messaging.errors import BrokerError, BrokerUnavailable, DecodeError
+from messaging.errors import BrokerUnavailable, DecodeError
 from messaging.forking import after_fork
+from messaging.queue_reader import QueueReader
 
 if TYPE_CHECKING:
     from messaging.bus import MessageBus
 
 logger = logging.getLogger(__name__)
-
-#: How long the thread waits for a message before it looks whether it shall stop.
-TICK_SECONDS: Final = 0.2
-#: Pause before the next try when the broker is away.
-RECONNECT_SECONDS: Final = 0.5
 
 
 class ReplyQueue:
@@ -44,12 +38,11 @@ class ReplyQueue:
         self.name = self._bus.topology.reply_queue_name(self._service, token)
         self._lock = threading.Lock()
         self._waiting: dict[str, Future[Envelope]] = {}
-        self._thread: threading.Thread | None = None
+        self._reader: QueueReader | None = None
         #: Guards the two below, and tells `expect` when they change.
         self._changed = threading.Condition()
         self._is_consuming = False
         self._failures = 0
-        self._stopped = threading.Event()
 
     def expect(self, request_id: str) -> "Future[Envelope]":
         """Return a future for the reply to a request that is about to be sent.
@@ -79,63 +72,30 @@ class ReplyQueue:
     def close(self) -> None:
         """Stop consuming; the queue goes. Waits for the thread a few seconds at most."""
         with self._lock:
-            thread, self._thread = self._thread, None
-            self._stopped.set()
-        if thread is not None:
-            thread.join(2 * TICK_SECONDS + RECONNECT_SECONDS)
+            reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.stop()
 
     def _start(self) -> None:
-        if self._thread is not None and self._thread.is_alive():
+        if self._reader is not None and self._reader.is_alive:
             return
         with self._lock:
-            if self._thread is None or not self._thread.is_alive():
-                self._stopped = threading.Event()
-                self._thread = threading.Thread(
-                    target=self._run,
-                    args=(self._stopped,),
-                    name=f"messaging-replies-{self._service}",
-                    daemon=True,
+            if self._reader is None or not self._reader.is_alive:
+                self._reader = QueueReader(
+                    self._bus.connection,
+                    self._bus.topology.reply_queue(self.name),
+                    self._on_message,
+                    timeout_seconds=self._bus.config.broker_timeout_seconds,
+                    on_state=self._on_state,
+                    no_ack=True,
                 )
-                self._thread.start()
+                self._reader.start()
 
-    def _run(self, stopped: threading.Event) -> None:
-        while not stopped.is_set():
-            connection = self._bus.connection()
-            errors = (
-                *connection.connection_errors,
-                *connection.channel_errors,
-                OperationalError,
-                BrokerError,
-                OSError,
-            )
-            try:
-                self._consume(connection, stopped)
-            except errors as exc:
-                logger.warning("reply queue %s: connecting again after %r", self.name, exc)
-                self._change(is_consuming=False, failures=1)
-                stopped.wait(RECONNECT_SECONDS)
-            finally:
-                self._change(is_consuming=False)
-                _close(connection, errors)
-
-    def _change(self, *, is_consuming: bool, failures: int = 0) -> None:
+    def _on_state(self, is_consuming: bool, error: BaseException | None) -> None:
         with self._changed:
             self._is_consuming = is_consuming
-            self._failures += failures
+            self._failures += error is not None
             self._changed.notify_all()
-
-    def _consume(self, connection: Connection, stopped: threading.Event) -> None:
-        connection.ensure_connection(
-            max_retries=1, interval_start=0.1, timeout=self._bus.config.broker_timeout_seconds
-        )
-        queue = self._bus.topology.reply_queue(self.name)
-        with Consumer(connection, [queue], on_message=self._on_message, no_ack=True):
-            self._change(is_consuming=True)
-            while not stopped.is_set():
-                try:
-                    connection.drain_events(timeout=TICK_SECONDS)
-                except TimeoutError:
-                    continue  # nothing came; look whether to stop
 
     def _on_message(self, message: Message) -> None:
         try:
@@ -149,10 +109,3 @@ class ReplyQueue:
             logger.info("reply to %s came too late", reply.causation_id)
         elif future.set_running_or_notify_cancel():
             future.set_result(reply)
-
-
-def _close(connection: Connection, errors: tuple[Any, ...]) -> None:
-    try:
-        connection.close()
-    except errors as exc:
-        logger.debug("closing a broken connection: %r", exc)

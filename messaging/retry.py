@@ -28,6 +28,8 @@ class RetryPolicy:
     cap_seconds: float = 300.0
     #: No pause is shorter than this, so that a broken dependency is never hammered.
     floor_seconds: float = 1.0
+    #: Exceptions that trying again does not cure: the message is parked at once.
+    give_up_on: tuple[type[BaseException], ...] = ()
 
     def __post_init__(self) -> None:
         if self.immediate < 1 or (self.delayed is not None and self.delayed < 0):

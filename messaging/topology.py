@@ -29,6 +29,8 @@ class Topology:
     - **bus.services**, a direct exchange: requests, by service. Only workers bind to it, so a
       request to a service that never started is unroutable, and fails at once.
     - One **reply queue** per requesting process.
+    - One **custody queue** per service, ``<service>.custody``: receipts and questions.
+    - One **marker queue** per database: while it is there, the broker has lost nothing.
     """
 
     def __init__(self, config: MessagingConfig, profile: BrokerProfile) -> None:
@@ -79,6 +81,16 @@ class Topology:
         return Queue(
             self.queue_name(service), bindings=bindings, **self._work_queue_options(service)
         )
+
+    def custody_queue(self, service: str) -> Queue:
+        """Return where a service gets receipts for what it sent, and questions."""
+        name = f"{self.queue_name(service)}.custody"
+        return Queue(name, durable=True, routing_key=name)
+
+    def epoch_queue(self, epoch: str) -> Queue:
+        """Return the queue whose one message says that the broker still has what it had."""
+        name = f"{self._prefix}bus.epoch.{epoch}"
+        return Queue(name, durable=True, routing_key=name)
 
     def reply_queue(self, name: str) -> Queue:
         """Return a reply queue: gone with the connection that declared it, or soon after."""

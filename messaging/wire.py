@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from messaging.codec import TASK_NAME
-from messaging.envelope import Envelope, MessageKind, MessagePriority
+from messaging.envelope import Envelope, MessageKind, MessagePriority, utc_now
 
 CONTENT_TYPE: Final = "application/json"
 CONTENT_ENCODING: Final = "utf-8"
@@ -28,7 +28,14 @@ class WireMessage:
     priority: int
 
 
-def to_wire(envelope: Envelope, body: str, priority: int, *, expires: bool) -> WireMessage:
+#: Headers of a copy that may not be the only one: when, and the how manieth.
+SENT_AT_HEADER: Final = "sent_at"
+PUBLISHES_HEADER: Final = "publishes"
+
+
+def to_wire(
+    envelope: Envelope, body: str, priority: int, *, expires: bool, publishes: int = 0
+) -> WireMessage:
     """Return the message that carries an envelope.
 
     Args:
@@ -37,6 +44,7 @@ def to_wire(envelope: Envelope, body: str, priority: int, *, expires: bool) -> W
         priority: the broker's number for its priority.
         expires: whether the broker shall drop it when it expires. Only for messages nobody waits
             for any more by then; others are kept, so that the receiver can put them on record.
+        publishes: how often it is put on the broker, this time included; 0: this once, for sure.
     """
     properties: dict[str, Any] = {
         "correlation_id": envelope.correlation_id,
@@ -52,7 +60,11 @@ def to_wire(envelope: Envelope, body: str, priority: int, *, expires: bool) -> W
     if envelope.priority is MessagePriority.CRITICAL:
         # The embedded broker syncs its file before publish returns; others ignore it.
         properties["durability"] = "full"
-    return WireMessage(body, task_headers(envelope), properties, priority)
+    headers = task_headers(envelope)
+    if publishes:
+        headers[SENT_AT_HEADER] = utc_now().isoformat()
+        headers[PUBLISHES_HEADER] = publishes
+    return WireMessage(body, headers, properties, priority)
 
 
 def _milliseconds_until(expires_at: datetime, start: datetime) -> str:

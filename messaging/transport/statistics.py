@@ -23,6 +23,8 @@ class QueueStatistics:
     """One queue at one moment."""
 
     name: str
+    #: Whether it stays when nobody consumes it.
+    durable: bool = True
     #: Waiting messages by priority, 9 the most urgent; levels without any are left out.
     ready_by_priority: Mapping[int, int] = field(default_factory=dict)
     #: Claimed and not settled: being worked on, or buffered in a consumer.
@@ -74,17 +76,20 @@ def _read(connection: Connection, now: float) -> list[QueueStatistics]:
     leased = _counts(connection, lease.c.queue_id)
     postponed = _counts(connection, delayed.c.queue_id)
     consumers = _counts(connection, consumer.c.queue_id)
-    names = connection.execute(select(queue.c.id, queue.c.name).order_by(queue.c.name)).all()
+    names = connection.execute(
+        select(queue.c.id, queue.c.name, queue.c.durable).order_by(queue.c.name)
+    ).all()
     return [
         QueueStatistics(
             name=name,
+            durable=bool(durable),
             ready_by_priority={priority: count for priority, count, _ in levels.get(queue_id, [])},
             leased=leased.get(queue_id, 0),
             delayed=postponed.get(queue_id, 0),
             consumers=consumers.get(queue_id, 0),
             oldest_age_seconds=_age(levels.get(queue_id, []), now),
         )
-        for queue_id, name in names
+        for queue_id, name, durable in names
     ]
 
 

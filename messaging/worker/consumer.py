@@ -13,11 +13,13 @@ from typing import Any
 
 from celery.worker.consumer import Consumer
 from celery.worker.loops import asynloop, synloop
+from django.db import DatabaseError, connection
 from kombu.message import Message
 
 from messaging.codec import TASK_NAME
+from messaging.deadletter import DeadLetterReason
+from messaging.envelope import Envelope
 from messaging.errors import DecodeError
-from messaging.parking import DeadLetterReason
 from messaging.worker.loop_calls import LoopCalls
 
 logger = logging.getLogger(__name__)
@@ -88,6 +90,20 @@ class GuardConsumer(Consumer):
         """Park a task message that Celery refuses."""
         self._park(message, DeadLetterReason.INVALID, exc)
 
+    def note_death(self, envelope: Envelope, error: str) -> None:
+        """Put on record what killed the process that handled a message."""
+        self._parking.submit(self._note_death_now, envelope, error)
+
+    def _note_death_now(self, envelope: Envelope, error: str) -> None:
+        from messaging.custody import inbox
+
+        try:
+            inbox.note_death(envelope.id, self.app.communicator.name, error)
+        except DatabaseError as exc:
+            # Only the text is missing then: the run is counted already, or will be as unended.
+            logger.warning("%s: death of its process not noted: %s", envelope.id, exc)
+            connection.close()
+
     def _park(
         self, message: Message, reason: DeadLetterReason, error: BaseException | str
     ) -> None:
@@ -107,7 +123,8 @@ class GuardConsumer(Consumer):
         try:
             self.app.communicator.parking.park_raw(raw, headers, reason, error)
         except Exception:
-            # Neither broker nor database took the record: the broker keeps the message.
+            # The database did not take the record: the broker keeps the message.
+            connection.close()
             logger.exception("a bad message could not be parked; it stays in the queue")
             settle = partial(message.reject_log_error, logger, self.connection_errors, True)
         else:

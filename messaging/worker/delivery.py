@@ -8,8 +8,9 @@ from celery.worker import state
 from kombu.message import Message
 
 from messaging.codec import TASK_NAME
-from messaging.envelope import Envelope
-from messaging.receiver import Outcome
+from messaging.envelope import Envelope, MessageKind
+from messaging.outcome import Outcome
+from messaging.registration import PERISHABLE
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +45,11 @@ class Delivery:
         self.time_start: float | None = None
         self.worker_pid: int | None = None
         self._consumer = consumer
+        #: What monitors know it by. A broadcast has one id and as many deliveries as subscribers,
+        #: which would be one row in Flower.
+        self._event_id = self.id
+        if envelope.kind is MessageKind.EVENT:
+            self._event_id = f"{self.id}.{consumer.app.communicator.name}"
 
     def reserve(self) -> None:
         """Put it on Celery's list of what this worker holds."""
@@ -69,7 +75,7 @@ class Delivery:
                 REDELIVER_AFTER_SECONDS, self._consumer.loop_calls.call, (self._give_back,)
             )
         if outcome.error:
-            self._send_event("task-failed", exception=outcome.error, traceback="")
+            self._send_event("task-failed", exception=outcome.error, traceback=outcome.traceback)
         else:
             self._send_event("task-succeeded", result="", runtime=self._runtime())
 
@@ -117,8 +123,9 @@ class Delivery:
 
     def _sends_events(self) -> bool:
         dispatcher = self._consumer.event_dispatcher
-        return bool(dispatcher and dispatcher.enabled)
+        # Heartbeats and sweeps, one a second, would be all that monitors show.
+        return bool(dispatcher and dispatcher.enabled) and self.name not in PERISHABLE
 
     def _send_event(self, kind: str, **fields: Any) -> None:
         if self._sends_events():
-            self._consumer.event_dispatcher.send(kind, uuid=self.id, **fields)
+            self._consumer.event_dispatcher.send(kind, uuid=self._event_id, **fields)

@@ -22,14 +22,17 @@ class EmbeddedBroker:
     def __init__(self, broker_url: str) -> None:
         self._broker_url = broker_url
 
-    async def queues(self, names: Iterable[str]) -> list[dict[str, Any]]:
-        """Return name and length of each of these queues that exists."""
+    async def queues(self, _names: Iterable[str]) -> list[dict[str, Any]]:
+        """Return name and length of every durable queue.
+
+        Flower asks for those of workers that answered its inspection in time. Messages for a
+        service that never ran wait in a queue that no worker tells of.
+        """
         statistics = await asyncio.to_thread(queue_statistics, self._broker_url)
-        wanted = set(names)
         return [
             {"name": queue.name, "messages": queue.ready + queue.leased + queue.delayed}
             for queue in statistics
-            if queue.name in wanted
+            if queue.durable
         ]
 
 

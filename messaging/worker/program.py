@@ -11,8 +11,11 @@ from celery import platforms
 from celery.apps.worker import Worker, safe_say
 from celery.signals import worker_shutting_down
 from celery.utils.nodenames import default_nodename
+from django.db import DatabaseError
 
-from messaging.relay import Relay
+from messaging.custody import schedule
+from messaging.custody.control import Control
+from messaging.custody.relay import Relay
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +30,7 @@ class BusWorker(Worker):
     """
 
     _relay: Relay | None = None
+    _control: Control | None = None
 
     def __init__(self, app: Any = None, hostname: str | None = None, **kwargs: Any) -> None:
         if hostname in (None, default_nodename(None)):
@@ -40,8 +44,11 @@ class BusWorker(Worker):
         """Register, now that messages are consumed, and start the relay."""
         super().on_consumer_ready(consumer)
         communicator = self.app.communicator
-        self._relay = Relay(communicator.bus)
-        self._relay.start()
+        if self._relay is None:
+            self._relay = Relay(communicator.bus, communicator.name)
+            self._relay.start()
+            self._control = Control(communicator.bus, communicator.name)
+            self._control.start()
         communicator.presence.start()
 
     def on_close(self) -> None:
@@ -49,6 +56,8 @@ class BusWorker(Worker):
         self.app.communicator.presence.stop()
         if self._relay is not None:
             self._relay.stop()
+        if self._control is not None:
+            self._control.stop()
         super().on_close()
 
     def install_platform_tweaks(self, worker: Any) -> None:
@@ -70,7 +79,12 @@ class BusWorker(Worker):
                 connection.default_channel.close()
             except Exception:
                 logger.exception("messages could not be given back; they come back by timeout")
-        for child in active_children():
+        children = [child.pid for child in active_children()]
+        try:
+            schedule.release([os.getpid(), *children])
+        except DatabaseError:
+            logger.exception("runs could not be given back; they count as deaths")
+        for pid in children:
             # An orphan would go on handling a message that is being delivered again.
-            os.kill(child.pid, signal.SIGKILL)
+            os.kill(pid, signal.SIGKILL)
         os._exit(EX_FAILURE)

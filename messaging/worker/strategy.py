@@ -12,9 +12,11 @@ from typing import Any
 from kombu.message import Message
 
 from messaging.codec import decode
+from messaging.custody.arrival import Arrival, arrival_of
 from messaging.envelope import Envelope
 from messaging.errors import DecodeError
-from messaging.receiver import Outcome, Receiver
+from messaging.outcome import Outcome
+from messaging.receiver import Receiver
 from messaging.worker.delivery import Delivery
 
 #: By service name, for the children of a prefork pool: they inherit it, and what travels to them
@@ -22,9 +24,9 @@ from messaging.worker.delivery import Delivery
 RECEIVERS: dict[str, Receiver] = {}
 
 
-def receive(service: str, envelope: Envelope) -> Outcome:
+def receive(service: str, envelope: Envelope, arrival: Arrival) -> Outcome:
     """Handle one delivery in a thread or process of the pool."""
-    return RECEIVERS[service].receive(envelope)
+    return RECEIVERS[service].receive(envelope, arrival)
 
 
 def deliver_strategy(task: Any, app: Any, consumer: Any) -> Callable[..., None]:
@@ -43,11 +45,13 @@ def deliver_strategy(task: Any, app: Any, consumer: Any) -> Callable[..., None]:
 
         def lost(error: Any) -> None:
             # The child died or was killed. Nothing is settled: the broker delivers it again.
-            finish(Outcome(is_settled=False, error=str(getattr(error, "exception", error))))
+            text = str(getattr(error, "exception", error))
+            consumer.note_death(envelope, text)
+            finish(Outcome(is_settled=False, error=text))
 
         pool.apply_async(
             receive,
-            args=(service, envelope),
+            args=(service, envelope, arrival_of(message)),
             accept_callback=delivery.accept,
             callback=finish,
             error_callback=lost,

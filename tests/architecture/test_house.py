@@ -51,7 +51,7 @@ def test_the_environment_is_read_in_one_place(path: Path) -> None:
 def test_sending_needs_neither_celery_nor_flower() -> None:
     """A web process that only sends must not pay for a worker."""
     code = (
-        "import sys, django; django.setup(); import messaging, messaging.outbox; "
+        "import sys, django; django.setup(); import messaging, messaging.custody.outbox; "
         "bad = {'celery', 'flower'} & set(sys.modules); sys.exit(repr(bad) if bad else 0)"
     )
     environment = {"DJANGO_SETTINGS_MODULE": "gateway_app.settings", "PATH": "/usr/bin"}

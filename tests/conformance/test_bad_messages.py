@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from messaging import MessagePriority, codec
-from messaging.parking import DeadLetter
+from messaging.deadletter import DeadLetter
 from messaging.registration import DEAD_LETTER
 from messaging.wire import task_headers
 from tests.support.installation import Installation

@@ -1,4 +1,4 @@
-from messaging.parking import DeadLetter
+from messaging.deadletter import DeadLetter
 from tests.conformance.test_bad_messages import parked
 from tests.support.installation import Installation
 from tests.support.waiting import eventually

@@ -15,12 +15,12 @@ ORDER = [
 def test_what_waits_comes_out_by_priority_and_in_order_inside_each(
     installation: Installation,
 ) -> None:
-    sender = installation.communicator()
-    installation._services.add("sorted")
     wanted = [ORDER[n % 4] for n in range(200)]
     random.Random(7).shuffle(wanted)
-    for number, priority in enumerate(wanted):
-        sender.send_to_service("sorted", "work", {"n": number}, priority=priority)
+    installation.send(
+        {"target": "sorted", "type": "work", "data": {"n": number}, "priority": priority}
+        for number, priority in enumerate(wanted)
+    )
 
     installation.start_worker("sorted", concurrency=1)
     journal = installation.journal("sorted")

@@ -87,6 +87,14 @@ def test_ctrl_c_stops_everything(workplace: Workplace) -> None:
     assert workplace.pids() == []
 
 
+def test_closing_the_terminal_stops_everything(workplace: Workplace) -> None:
+    stack = workplace.start_stack()
+    eventually(lambda: pid_of(workplace, "services.user"), 30)
+    stack.signal(signal.SIGHUP)
+    stack.wait(20)
+    assert workplace.pids() == []
+
+
 def test_a_process_that_dies_is_named_and_ends_the_rest(workplace: Workplace) -> None:
     stack = workplace.start_stack()
     pid = eventually(lambda: pid_of(workplace, "services.user"), 30)

@@ -10,7 +10,7 @@ from gateway_app import deadletters
 from gateway_app.management.commands import bus_broadcast, bus_dead_letters, bus_request, bus_send
 from messaging import MessageBus, codec
 from messaging.clock import SYSTEM_CLOCK
-from messaging.parking import DeadLetter, DeadLetterReason
+from messaging.deadletter import DeadLetter, DeadLetterReason
 from tests.unit.test_codec import an_envelope
 
 pytestmark = pytest.mark.django_db

@@ -1,9 +1,13 @@
 """One private installation of the bus: a folder, a database, a namespace on a broker."""
 
+import json
 import os
 import shutil
+import sqlite3
+import subprocess
+import sys
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +77,25 @@ class Installation:
         self._processes.append(process)
         return process
 
+    def send(self, messages: Iterable[dict[str, Any]]) -> list[str]:
+        """Send from a process of its own, which has a database; return ids or error names."""
+        lines = "".join(json.dumps(message) + "\n" for message in messages)
+        self._services.add("tester")
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.support.sender"],
+            cwd=ROOT,
+            env=self.environment(),
+            input=lines,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        return done.stdout.split()
+
+    def database(self) -> sqlite3.Connection:
+        """Return a connection to this installation's database, in autocommit."""
+        return sqlite3.connect(self.folder / "gateway.sqlite3", timeout=30, isolation_level=None)
+
     def start_worker(
         self,
         service: str,
@@ -131,6 +154,9 @@ class Installation:
         with Connection(self.url) as connection:
             for service in self._services:
                 connection.channel().queue_delete(f"{self.namespace}.{service}")
+                connection.channel().queue_delete(f"{self.namespace}.{service}.custody")
+            for (epoch,) in self.database().execute("SELECT epoch FROM messaging_busstate"):
+                connection.channel().queue_delete(f"{self.namespace}.bus.epoch.{epoch}")
             for exchange in exchanges:
                 connection.channel().exchange_delete(f"{self.namespace}.{exchange}")
 

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from messaging import MessagingConfig, ServiceCommunicator, codec, outbox
-from messaging.envelope import Envelope, MessageKind, utc_now
+from messaging import MessagingConfig, ServiceCommunicator, codec
+from messaging.custody import outbox
+from messaging.custody.relay import Relay
+from messaging.envelope import Envelope, MessageKind, MessagePriority, utc_now
 from messaging.errors import BrokerUnavailable
 from messaging.models import OutboxMessage
-from messaging.relay import Relay
 from tests.unit.test_codec import an_envelope
 
 pytestmark = pytest.mark.django_db
@@ -43,46 +44,45 @@ def received(communicator: ServiceCommunicator, service: str) -> list[Envelope]:
 def test_what_is_due_is_published_once_and_its_row_goes(
     communicator: ServiceCommunicator,
 ) -> None:
-    outbox.store(a_command(id="now"), delay_seconds=0)
+    outbox.store(a_command(id="now"))
     outbox.store(a_command(id="later"), delay_seconds=60)
-    relay = Relay(communicator.bus)
-    assert relay.publish_due() == 1
-    assert relay.publish_due() == 0
+    relay = Relay(communicator.bus, "sender")
+    relay.work()
+    relay.work()
     assert [envelope.id for envelope in received(communicator, "b")] == ["now"]
     assert [row.message_id for row in OutboxMessage.objects.all()] == ["later"]
 
 
 def test_a_claimed_row_is_nobody_elses_until_the_claim_is_over() -> None:
-    outbox.store(a_command(), delay_seconds=0)
+    outbox.store(a_command())
     now = utc_now()
     assert len(outbox.claim_due(now)) == 1
     assert outbox.claim_due(now) == []
     assert len(outbox.claim_due(now + timedelta(seconds=outbox.CLAIM_SECONDS))) == 1
 
 
-def test_the_same_attempt_is_kept_once_and_a_retry_beside_it() -> None:
-    outbox.store(a_command(attempt=1), delay_seconds=0)
-    outbox.store(a_command(attempt=1), delay_seconds=9)
-    outbox.store(a_command(attempt=2), delay_seconds=0)
-    assert sorted(OutboxMessage.objects.values_list("attempt", flat=True)) == [1, 2]
+def test_the_most_urgent_are_claimed_first() -> None:
+    for priority in MessagePriority:
+        outbox.store(a_command(id=priority.value, priority=priority))
+    claimed = [row.key.message_id for row in outbox.claim_due(utc_now(), limit=2)]
+    assert sorted(claimed) == ["CRITICAL", "HIGH"]
 
 
-def test_a_retry_of_a_broadcast_goes_to_the_one_service_that_failed(
-    communicator: ServiceCommunicator,
-) -> None:
-    event = a_command(kind=MessageKind.EVENT, target="", attempt=4)
-    outbox.store(event, to="failed", delay_seconds=0)
-    Relay(communicator.bus).publish_due()
-    assert [envelope.attempt for envelope in received(communicator, "failed")] == [4]
+def test_the_same_copy_is_kept_once() -> None:
+    outbox.store(a_command())
+    outbox.store(a_command(), delay_seconds=9)
+    outbox.store(a_command(), to="another")
+    outbox.store(a_command(generation=7))
+    assert OutboxMessage.objects.count() == 3
 
 
 def test_rows_stay_with_the_reason_while_the_broker_is_away(tmp_path: Path) -> None:
     config = MessagingConfig(broker_url="amqp://guest:guest@127.0.0.1:1//")
     away = ServiceCommunicator("sender", config=config)
     for number in range(3):
-        outbox.store(a_command(id=str(number)), delay_seconds=0)
+        outbox.store(a_command(id=str(number)))
     with pytest.raises(BrokerUnavailable):
-        Relay(away.bus).publish_due()
+        Relay(away.bus, "sender").work()
     rows = list(OutboxMessage.objects.all())
     assert len(rows) == 3
     assert all(row.last_error and row.failures == 0 for row in rows)
@@ -93,9 +93,9 @@ def test_rows_stay_with_the_reason_while_the_broker_is_away(tmp_path: Path) -> N
 
 def test_a_message_that_is_refused_blocks_no_other(communicator: ServiceCommunicator) -> None:
     too_large = a_command(id="large", data="x" * 300_000)
-    outbox.store(too_large, delay_seconds=0)
-    outbox.store(a_command(id="fine"), delay_seconds=0)
-    Relay(communicator.bus).publish_due()
+    outbox.store(too_large)
+    outbox.store(a_command(id="fine"))
+    Relay(communicator.bus, "sender").work()
     assert [envelope.id for envelope in received(communicator, "b")] == ["fine"]
     row = OutboxMessage.objects.get()
     assert (row.message_id, row.failures) == ("large", 1)

@@ -6,7 +6,7 @@ from django.core.management.base import CommandParser
 
 from gateway_app import deadletters
 from gateway_app.commands import BusCommand, table
-from messaging.parking import DeadLetterReason
+from messaging.deadletter import DeadLetterReason
 
 #: Longer errors are cut in the table; ``--json`` has them whole.
 _ERROR_WIDTH = 60

@@ -1,0 +1,237 @@
+"""Beginning a run: who may, and what becomes of a delivery that is not run.
+
+``(none) | ready --begin--> running``; a run whose process died: ``running --begin--> running``; a
+replay: ``parked --> ready --begin--> running``.
+"""
+
+import secrets
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+
+from django.db import connection, transaction
+
+from messaging import codec
+from messaging.custody import outbox
+from messaging.custody.arrival import Arrival
+from messaging.custody.inbox import Run, horizon_of
+from messaging.custody.outbox import Key
+from messaging.custody.owner import is_dead, this_process
+from messaging.custody.runs import LEASE_SECONDS, RUNS
+from messaging.deadletter import DeadLetterReason
+from messaging.envelope import Envelope, utc_now
+from messaging.models import UNENDED, InboxMessage, InboxState
+
+#: A suspect that has to wait for another one looks again after this.
+SUSPECT_SECONDS: Final = 1.0
+#: Clocks of sender and receiver may differ by so much before a message counts as expired.
+EXPIRY_ALLOWANCE_SECONDS: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotRun:
+    """Why a delivery is not handed to a handler. Its broker message may go."""
+
+    #: Text for people.
+    why: str
+    #: An outcome to tell the delivery's custodian, where no row will; empty: none.
+    answer: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MustPark:
+    """A delivery that is given up without a run. Park it before its broker message goes."""
+
+    reason: DeadLetterReason
+    #: Text for people.
+    error: str
+    attempts: int = 0
+    #: Whether nobody can tell that it was not handled before.
+    may_have_been_handled: bool = False
+
+
+def begin(
+    envelope: Envelope, service: str, arrival: Arrival, max_deaths: int
+) -> Run | NotRun | MustPark:
+    """Take a message for a run of its handler; counted before it begins.
+
+    Commits. On return of a `Run` the row, and under custody the payload with it, is this
+    database's; of a `NotRun`, somebody else answers for it.
+
+    Raises:
+        DatabaseError: nothing happened; the broker must keep the message.
+    """
+    token = secrets.token_hex(8)
+    try:
+        with transaction.atomic():
+            begun = None
+            while begun is None:
+                begun = _begin(envelope, service, arrival, max_deaths, token) or _why_not(
+                    envelope, service, max_deaths
+                )
+            return begun
+    except BaseException:
+        RUNS.release_suspect(token)
+        raise
+
+
+def _begin(
+    envelope: Envelope, service: str, arrival: Arrival, max_deaths: int, token: str
+) -> Run | NotRun | None:
+    if _is_expired(envelope):
+        return None
+    purged_upto = horizon_of(service, envelope.source)
+    if purged_upto is not None and envelope.created_at <= purged_upto and not envelope.generation:
+        known = InboxMessage.objects.filter(message_id=envelope.id, service=service)
+        if not known.exists():
+            return None
+    row = _take(envelope, service, arrival, max_deaths, token)
+    if row is None:
+        return None
+    row_id, attempts, unended_runs = row
+    # Its last chance. Alone among its like: those that only died beside a killer get through.
+    is_suspect = 1 < unended_runs >= max_deaths
+    if is_suspect and not RUNS.claim_suspect(token):
+        InboxMessage.objects.filter(pk=row_id).update(
+            state=InboxState.WAITING,
+            run_token="",
+            unended_runs=unended_runs - 1,
+            due_at=utc_now() + timedelta(seconds=SUSPECT_SECONDS),
+            envelope=codec.encode(envelope, None),
+        )
+        return NotRun(why="waits for another message that may kill this process")
+    return Run(
+        row_id=row_id,
+        token=token,
+        envelope=envelope,
+        service=service,
+        attempts=attempts,
+        is_suspect=is_suspect,
+    )
+
+
+def _take(
+    envelope: Envelope, service: str, arrival: Arrival, max_deaths: int, token: str
+) -> tuple[int, int, int] | None:
+    """The one statement that begins a run: inserts the row, or takes one that is free."""
+    now = utc_now()
+    instant = connection.ops.adapt_datetimefield_value
+    table = connection.ops.quote_name(InboxMessage._meta.db_table)
+    custodian = envelope.custodian or ""
+    values: dict[str, Any] = {
+        "message_id": envelope.id,
+        "service": service,
+        "generation": envelope.generation,
+        "source": envelope.source,
+        "custodian": custodian,
+        "type": envelope.type,
+        "priority": envelope.priority.value,
+        "created_at": instant(envelope.created_at),
+        "expires_at": envelope.expires_at and instant(envelope.expires_at),
+        "envelope": codec.encode(envelope, None) if custodian else "",
+        "state": InboxState.RUNNING.value,
+        "due_at": instant(now + timedelta(seconds=LEASE_SECONDS)),
+        "run_token": token,
+        "owner": this_process(),
+        "attempts": 0,
+        # Delivered before and not on record: that run began without being counted.
+        "unended_runs": 2 if arrival.redelivered else 1,
+        "owes_receipt": bool(custodian),
+        "sent_at": arrival.sent_at and instant(arrival.sent_at),
+        "begun_at": instant(now),
+        "last_error": "",
+        "signal": "",
+    }
+    is_free = "(row.state = 'ready' OR (row.state = 'running' AND row.due_at <= %(now)s))"
+    statement = (
+        f"INSERT INTO {table} AS row ({', '.join(values)}) "
+        f"VALUES ({', '.join(f'%({name})s' for name in values)}) "
+        "ON CONFLICT (message_id, service) DO UPDATE SET state = 'running', "
+        "run_token = excluded.run_token, owner = excluded.owner, due_at = excluded.due_at, "
+        "unended_runs = row.unended_runs + 1, sent_at = excluded.sent_at, "
+        "begun_at = excluded.begun_at "
+        "WHERE row.generation = excluded.generation AND row.unended_runs < %(max_deaths)s "
+        f"AND {is_free} RETURNING id, attempts, unended_runs"
+    )
+    parameters = {**values, "now": instant(now), "max_deaths": max_deaths}
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+        return cursor.fetchone()
+
+
+def _why_not(envelope: Envelope, service: str, max_deaths: int) -> NotRun | MustPark | None:
+    """Say why a message was not begun, and see that somebody answers for it; None: try again."""
+    row = InboxMessage.objects.filter(message_id=envelope.id, service=service).first()
+    expired = MustPark(reason=DeadLetterReason.EXPIRED, error=f"expired at {envelope.expires_at}")
+    if row is None:
+        if _is_expired(envelope):
+            return expired
+        text = "older than the memory of duplicates: it may have been handled before"
+        return MustPark(reason=DeadLetterReason.EXPIRED, error=text, may_have_been_handled=True)
+    if row.generation != envelope.generation or row.state not in UNENDED:
+        return _answer_or_reopen(row, envelope)
+    is_leased = row.due_at is not None and row.due_at > utc_now()
+    if row.state == InboxState.RUNNING and is_leased:
+        if is_dead(row.owner):
+            InboxMessage.objects.filter(pk=row.pk).update(due_at=utc_now())
+            return None
+    elif row.state != InboxState.WAITING:
+        if row.unended_runs >= max_deaths:
+            killer = f" by {row.signal}" if row.signal else ""
+            text = f"its process died{killer} in {row.unended_runs} runs, last {row.owner}"
+            return MustPark(
+                reason=DeadLetterReason.KILLED_WORKER, error=text, attempts=row.unended_runs
+            )
+        if _is_expired(envelope):
+            return expired
+    # Running elsewhere, or waiting for its retry: from now on the row alone answers for it.
+    changes: dict[str, Any] = {"owes_receipt": bool(envelope.custodian)}
+    if not row.envelope:
+        changes["envelope"] = codec.encode(envelope, None)
+    InboxMessage.objects.filter(pk=row.pk).update(**changes)
+    return NotRun(why=f"{row.state} already")
+
+
+def _answer_or_reopen(row: InboxMessage, envelope: Envelope) -> NotRun | None:
+    """Answer a copy by what became of the message, or run a replay of one that was given up.
+
+    Silence would make the sender repeat for ever.
+    """
+    if row.generation < envelope.generation:
+        if row.state in UNENDED:
+            return NotRun(why="an earlier generation is still open")
+        if row.state == InboxState.PARKED:
+            _reopen(row, envelope)
+            return None
+    # Only a parked row is ever reopened, so that was the outcome of an earlier generation.
+    outcome = row.state if row.generation <= envelope.generation else InboxState.PARKED.value
+    why = f"{outcome} already"
+    if not envelope.custodian:
+        return NotRun(why=why)
+    key = Key(envelope.id, row.service, envelope.generation)
+    if outbox.settle(key, outcome, row.last_error):
+        return NotRun(why=why)
+    if row.generation == envelope.generation and row.custodian == envelope.custodian:
+        InboxMessage.objects.filter(pk=row.pk).update(owes_receipt=True)
+        return NotRun(why=why)
+    return NotRun(why=why, answer=outcome)
+
+
+def _reopen(row: InboxMessage, envelope: Envelope) -> None:
+    """``parked --> ready``, under the replay's generation and custodian."""
+    InboxMessage.objects.filter(pk=row.pk).update(
+        state=InboxState.READY,
+        generation=envelope.generation,
+        custodian=envelope.custodian or "",
+        envelope=codec.encode(envelope, None),
+        attempts=0,
+        unended_runs=0,
+        due_at=utc_now(),
+        finished_at=None,
+        owes_receipt=bool(envelope.custodian),
+    )
+
+
+def _is_expired(envelope: Envelope) -> bool:
+    allowance = timedelta(seconds=EXPIRY_ALLOWANCE_SECONDS if envelope.custodian else 0.0)
+    return envelope.is_expired(utc_now() - allowance)

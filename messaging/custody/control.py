@@ -1,0 +1,122 @@
+"""The thread that reads ``<service>.custody``: receipts for what this database sent, questions.
+
+Apart from the pool, where busy handlers would hold up receipts, and so cause copies.
+"""
+
+import logging
+from collections import defaultdict
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from django.db import DatabaseError, connection, transaction
+from kombu.message import Message
+
+from messaging.custody import inbox, outbox
+from messaging.custody.link import Link
+from messaging.custody.outbox import Key
+from messaging.custody.receipts import SETTLED, UNKNOWN, Ask, Entry, Receipt, read
+from messaging.envelope import utc_now
+from messaging.errors import BrokerUnavailable, DecodeError
+from messaging.models import InboxMessage, OutboxState
+from messaging.queue_reader import QueueReader
+
+if TYPE_CHECKING:
+    from messaging.bus import MessageBus
+
+logger = logging.getLogger(__name__)
+
+#: An accepted message is asked after when its outcome has not come for so long.
+ASK_SECONDS: Final = 600.0
+#: Messages delivered ahead of their acknowledgement.
+PREFETCH: Final = 100
+
+
+class Control:
+    """Applies what comes on the custody queue of one service, a round in one transaction."""
+
+    def __init__(self, bus: "MessageBus", service: str) -> None:
+        self._service = service
+        self._link = Link(bus)
+        self._round: list[Message] = []
+        self._reader = QueueReader(
+            bus.connection,
+            bus.topology.custody_queue(service),
+            self._round.append,
+            timeout_seconds=bus.config.broker_timeout_seconds,
+            on_round=self._apply_round,
+            on_state=lambda _is_on, _error: self._round.clear(),
+            prefetch=PREFETCH,
+        )
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._reader.start()
+
+    def stop(self) -> None:
+        """Stop after the round in hand."""
+        self._reader.stop()
+
+    def _apply_round(self) -> None:
+        if not self._round:
+            return
+        messages, self._round[:] = list(self._round), []
+        try:
+            answers = self._apply(messages)
+        except DatabaseError as exc:
+            connection.close()
+            # Not acknowledged: they come again on the next connection.
+            raise BrokerUnavailable(f"receipts could not be applied: {exc}") from exc
+        for message in messages:
+            message.ack()
+        for custodian, entries in answers.items():
+            self._link.tell(custodian, self._service, entries)
+
+    def _apply(self, messages: list[Message]) -> dict[str, list[Entry]]:
+        answers: dict[str, list[Entry]] = defaultdict(list)
+        with transaction.atomic():
+            for message in messages:
+                try:
+                    said = read(message.headers.get("task"), message.body)
+                except DecodeError as exc:
+                    logger.warning("%s.custody: dropped: %s", self._service, exc)
+                    continue
+                if isinstance(said, Receipt):
+                    apply_receipt(said)
+                else:
+                    answers[said.custodian] += answer_to(said, self._service)
+        return answers
+
+
+def apply_receipt(receipt: Receipt) -> None:
+    """Note what a receiver says of messages sent to it. What was not sent to it is ignored."""
+    look_at = utc_now() + timedelta(seconds=ASK_SECONDS)
+    for entry in receipt.entries:
+        key = Key(entry.message_id, receipt.service, entry.generation)
+        if entry.outcome == OutboxState.ACCEPTED:
+            outbox.accepted(key, look_at)
+        elif entry.outcome == UNKNOWN:
+            outbox.note_unknown(key)
+        elif entry.outcome == SETTLED:
+            # Only what was handled or had expired is ever forgotten.
+            outbox.settle(key, OutboxState.HANDLED, "the receiver has settled and forgotten it")
+        else:
+            outbox.settle(key, entry.outcome, entry.reason)
+
+
+def answer_to(ask: Ask, service: str) -> list[Entry]:
+    """Have outcomes told again, and return an answer for what no row is left of."""
+    answers = []
+    for question in ask.about:
+        message_id, generation = question.message_id, question.generation
+        row = InboxMessage.objects.filter(message_id=message_id, service=service).first()
+        if row is None:
+            horizon = inbox.horizon_of(service, question.source)
+            is_forgotten = horizon is not None and question.created_at <= horizon.timestamp()
+            outcome = SETTLED if is_forgotten else UNKNOWN
+            answers.append(Entry(message_id, generation, outcome))
+        elif row.generation == generation and row.custodian == ask.custodian:
+            inbox.owe(Key(message_id, service, generation))
+        elif row.generation > generation:
+            # Only a parked row is ever reopened, so that was the earlier generation's outcome.
+            answers.append(Entry(message_id, generation, OutboxState.PARKED.value))
+    return answers

@@ -1,0 +1,47 @@
+"""Noticing that the broker came back empty: a marker that only it keeps.
+
+The marker is a durable queue with one message that nobody consumes, named after the present epoch
+in this database. It is this database's own: one shared by several would be made again by the first
+that misses it, and the others would never know.
+"""
+
+import logging
+import uuid
+
+from django.db import transaction
+
+from messaging.custody import outbox
+from messaging.custody.link import Link
+from messaging.envelope import utc_now
+from messaging.models import BusState, InboxMessage, InboxState
+
+logger = logging.getLogger(__name__)
+
+
+def check(link: Link) -> bool:
+    """Look for the marker; if it is gone begin a new epoch. Return whether one has begun.
+
+    Killed anywhere in between, the next look finds the same. Of several that look at once, one
+    begins the epoch.
+
+    Raises:
+        BrokerError, PublishError: the broker is away.
+        DatabaseError: it is not known what was lost; look again.
+    """
+    before = BusState.load().epoch
+    if before and link.has_marker(before):
+        return False
+    after = uuid.uuid4().hex
+    link.make_marker(after)
+    with transaction.atomic():
+        begun = BusState.objects.filter(pk=1, epoch=before).update(epoch=after)
+        lost = 0
+        if begun and before:
+            lost = outbox.all_lost_by_the_broker()
+            lost += InboxMessage.objects.filter(state=InboxState.READY).update(due_at=utc_now())
+    if not begun:
+        link.remove_marker(after)  # another relay was first
+    elif before:
+        logger.warning("the broker came back empty: %d messages are published again", lost)
+    # Before the first marker nothing had been published.
+    return bool(begun and before)

@@ -1,0 +1,154 @@
+"""The thread that publishes what this process has just put into the outbox.
+
+It saves the relay's tick, nothing else: a row is born as if a relay had claimed it, so whatever
+the thread does not get to do falls due and is done by the next relay that looks.
+"""
+
+import logging
+import queue
+import threading
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from django.db import DatabaseError, connection
+
+from messaging.clock import SYSTEM_CLOCK
+from messaging.custody import epoch, outbox
+from messaging.custody.link import Link
+from messaging.custody.outbox import Key, Published
+from messaging.envelope import Envelope, utc_now
+from messaging.errors import BrokerError, MessagingError, PublishError, PublishUncertain
+from messaging.forking import after_fork
+
+if TYPE_CHECKING:
+    from messaging.bus import MessageBus
+
+logger = logging.getLogger(__name__)
+
+#: More than this waits for the relay: a broker that is away must not fill the memory.
+CAPACITY: Final = 1000
+#: Marks are written together: one transaction for so many, or for so long.
+MARKED_AT_ONCE: Final = 100
+MARK_SECONDS: Final = 0.05
+#: The thread ends when there was nothing to do for this long.
+IDLE_SECONDS: Final = 10.0
+#: Pause before a relay tries what could not be published.
+AGAIN_SECONDS: Final = 2.0
+
+
+class _Item(NamedTuple):
+    key: Key
+    envelope: Envelope
+
+
+class Handoff:
+    """Publishes and marks, in the order given. Thread-safe; a forked child starts with none."""
+
+    def __init__(self, bus: "MessageBus") -> None:
+        self._bus = bus
+        self._reset()
+        self._fork_token = after_fork(self._reset)
+
+    def _reset(self) -> None:
+        self._items: queue.Queue[_Item] = queue.Queue(CAPACITY)
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def give(self, key: Key, envelope: Envelope) -> None:
+        """Publish a row that is committed, soon. Never blocks, never raises."""
+        try:
+            self._items.put_nowait(_Item(key, envelope))
+        except queue.Full:
+            return  # its row falls due
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._run, name="messaging-handoff", daemon=True
+                )
+                self._thread.start()
+
+    def flush(self, timeout_seconds: float) -> bool:
+        """Wait until all that was given is published or left to a relay; False: not in time."""
+        give_up_at = SYSTEM_CLOCK.monotonic() + timeout_seconds
+        with self._items.all_tasks_done:
+            while self._items.unfinished_tasks:
+                left = give_up_at - SYSTEM_CLOCK.monotonic()
+                if left <= 0:
+                    return False
+                self._items.all_tasks_done.wait(left)
+        return True
+
+    def _run(self) -> None:
+        try:
+            while (batch := self._next_batch()) is not None:
+                try:
+                    self._publish(batch)
+                except DatabaseError as exc:
+                    # The rows are as they were and fall due: published twice, marked once.
+                    logger.warning("handoff: the database did not answer: %s", exc)
+                    connection.close()
+                finally:
+                    for _ in batch:
+                        self._items.task_done()
+        finally:
+            connection.close()
+
+    def _next_batch(self) -> list[_Item] | None:
+        """Return what waits; None, and no thread any more, if nothing came for a while."""
+        try:
+            batch = [self._items.get(timeout=IDLE_SECONDS)]
+        except queue.Empty:
+            with self._lock:
+                if self._items.empty():
+                    self._thread = None
+                    return None
+            return []
+        while len(batch) < MARKED_AT_ONCE:
+            try:
+                batch.append(self._items.get_nowait())
+            except queue.Empty:
+                break
+        return batch
+
+    def _publish(self, batch: list[_Item]) -> None:
+        if not batch:
+            return
+        # Read before publishing: what the broker loses from now on shows as another epoch.
+        current, wait = outbox.epoch_now(), self._bus.config.receipt_timeout_seconds
+        if not current:
+            current = self._begin_first_epoch()
+        published: list[Published] = []
+        mark_at = SYSTEM_CLOCK.monotonic() + MARK_SECONDS
+        for position, item in enumerate(batch):
+            try:
+                self._bus.publish(item.envelope, to=item.key.target or None, publishes=1)
+            except (BrokerError, PublishUncertain) as exc:
+                # Marked first: what was confirmed must not go out again for a later failure.
+                self._mark(published)
+                rest = [each.key for each in batch[position:]]
+                again = utc_now() + timedelta(seconds=AGAIN_SECONDS)
+                outbox.postpone(rest, again, str(exc), refused=False)
+                return
+            except MessagingError as exc:
+                logger.warning("outbox: %s was refused: %s", item.key, exc)
+                again = utc_now() + timedelta(seconds=AGAIN_SECONDS)
+                outbox.postpone([item.key], again, str(exc), refused=True)
+            else:
+                published.append(Published(item.key, current, wait))
+            if SYSTEM_CLOCK.monotonic() >= mark_at:
+                self._mark(published)
+                published = []
+                mark_at = SYSTEM_CLOCK.monotonic() + MARK_SECONDS
+        self._mark(published)
+
+    def _begin_first_epoch(self) -> str:
+        """Put the marker on the broker before anything it could lose."""
+        try:
+            epoch.check(Link(self._bus))
+        except (BrokerError, PublishError):
+            return ""  # publishing tells the same, and puts the rows off
+        return outbox.epoch_now()
+
+    def _mark(self, published: list[Published]) -> None:
+        if published:
+            outbox.mark_published(published)

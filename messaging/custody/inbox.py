@@ -1,0 +1,195 @@
+"""What happens to a received message's row, one function per change.
+
+``running --done--> handled``; ``running --fail--> waiting --due--> ready``; ``running --park-->
+parked``; how a run begins: `begin`. A run owns its row by its token: a statement that changes
+nothing means that it has lost it.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+from django.db.models import F, Q
+
+from messaging import codec
+from messaging.custody import outbox
+from messaging.custody.outbox import Key
+from messaging.envelope import Envelope, utc_now
+from messaging.errors import LeaseLost
+from messaging.models import DedupHorizon, InboxMessage, InboxState
+from messaging.text import storable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One run of a handler, by the row that it owns."""
+
+    row_id: int
+    token: str
+    envelope: Envelope
+    service: str
+    #: Attempts made before this run.
+    attempts: int
+    #: Whether this process must not die of it, or it is parked.
+    is_suspect: bool
+
+
+def done(run: Run, *, copies: int | None = None) -> None:
+    """``running --> handled``. With ``atomic=True`` the last statement of its transaction.
+
+    Raises:
+        LeaseLost: another run owns the row now. Roll back.
+    """
+    values: dict[str, Any] = {"unended_runs": 0, "last_error": "", "signal": ""}
+    if copies is not None:
+        values["copies"] = copies
+    with transaction.atomic():
+        _end(run, InboxState.HANDLED, **values)
+
+
+def fail(run: Run, *, tries: int, delay_seconds: float, error: str) -> None:
+    """``running --> waiting``: tried again later.
+
+    Raises:
+        LeaseLost: another run owns the row now.
+    """
+    changed = _owned(run).update(
+        state=InboxState.WAITING,
+        attempts=F("attempts") + tries,
+        unended_runs=0,
+        run_token="",
+        due_at=utc_now() + timedelta(seconds=delay_seconds),
+        last_error=storable(error),
+        envelope=codec.encode(run.envelope, None),
+    )
+    if not changed:
+        raise LeaseLost(run.envelope.id)
+
+
+def keep_failed(
+    envelope: Envelope, service: str, *, tries: int, delay_seconds: float, error: str
+) -> None:
+    """``(none) --> waiting``: put a message that failed on record, to be tried again later.
+
+    If it is on record already, it stays as it is there.
+    """
+    now = utc_now()
+    row = _row(envelope, service)
+    row.state = InboxState.WAITING
+    row.due_at = now + timedelta(seconds=delay_seconds)
+    row.attempts = tries
+    row.last_error = storable(error)
+    row.envelope = codec.encode(envelope, None)
+    InboxMessage.objects.bulk_create([row], ignore_conflicts=True)
+
+
+def park(run: Run, *, tries: int, error: str) -> None:
+    """``running --> parked``. In one transaction with the dead letter, which the caller opens.
+
+    Raises:
+        LeaseLost: another run owns the row now. Roll back.
+    """
+    _end(run, InboxState.PARKED, attempts=F("attempts") + tries, last_error=storable(error))
+
+
+def park_unrun(envelope: Envelope, service: str, *, error: str, expired: bool) -> bool:
+    """``(none) | ready --> parked | expired`` without a run. In the dead letter's transaction.
+
+    Returns:
+        False if the row is somebody else's, or at its end already: then there is nothing to do.
+    """
+    state = InboxState.EXPIRED if expired else InboxState.PARKED
+    now = utc_now()
+    ended = {
+        "state": state,
+        "due_at": None,
+        "run_token": "",
+        "finished_at": now,
+        "last_error": storable(error),
+        "owes_receipt": bool(envelope.custodian) and not _tell_here(envelope, service, state),
+    }
+    free = Q(state=InboxState.READY) | Q(state=InboxState.RUNNING, due_at__lte=now)
+    known = InboxMessage.objects.filter(message_id=envelope.id, service=service)
+    if known.filter(free, generation=envelope.generation).update(**ended):
+        return True
+    row = _row(envelope, service)
+    row.envelope = codec.encode(envelope, None)
+    for name, value in ended.items():
+        setattr(row, name, value)
+    before = known.exists()
+    if not before:
+        InboxMessage.objects.bulk_create([row], ignore_conflicts=True)
+    return not before
+
+
+def note_death(message_id: str, service: str, signal: str) -> None:
+    """Note what killed the process of a run, for whoever reads the dead letter."""
+    InboxMessage.objects.filter(
+        message_id=message_id, service=service, state=InboxState.RUNNING
+    ).update(signal=signal, due_at=utc_now())
+
+
+def find(message_id: str) -> list[InboxMessage]:
+    """Return the rows of a message, one for each service."""
+    return list(InboxMessage.objects.filter(message_id=message_id).order_by("service"))
+
+
+def owe(key: Key) -> None:
+    """Have its custodian told again how far this message has come."""
+    InboxMessage.objects.filter(
+        message_id=key.message_id, service=key.target, generation=key.generation
+    ).exclude(custodian="").update(owes_receipt=True)
+
+
+def horizon_of(service: str, source: str) -> datetime | None:
+    """Return up to when the inbox has forgotten what a source said."""
+    return (
+        DedupHorizon.objects.filter(service=service, source=source)
+        .values_list("purged_upto", flat=True)
+        .first()
+    )
+
+
+def _end(run: Run, state: InboxState, **values: Any) -> None:
+    """``running --> state`` and tell the custodian, where its row is in this database."""
+    envelope = run.envelope
+    told = _tell_here(envelope, run.service, state, str(values.get("last_error", "")))
+    changed = _owned(run).update(
+        state=state,
+        run_token="",
+        due_at=None,
+        finished_at=utc_now(),
+        owes_receipt=bool(envelope.custodian) and not told,
+        **values,
+    )
+    if not changed:
+        raise LeaseLost(envelope.id)
+
+
+def _tell_here(envelope: Envelope, service: str, outcome: str, reason: str = "") -> bool:
+    """Settle the custodian's row if it is in this database; no receipt is needed then."""
+    if not envelope.custodian:
+        return False
+    return outbox.settle(Key(envelope.id, service, envelope.generation), outcome, reason)
+
+
+def _owned(run: Run) -> Any:
+    return InboxMessage.objects.filter(
+        pk=run.row_id, state=InboxState.RUNNING, run_token=run.token
+    )
+
+
+def _row(envelope: Envelope, service: str) -> InboxMessage:
+    return InboxMessage(
+        message_id=envelope.id,
+        service=service,
+        generation=envelope.generation,
+        source=envelope.source,
+        custodian=envelope.custodian or "",
+        type=envelope.type,
+        priority=envelope.priority.value,
+        created_at=envelope.created_at,
+        expires_at=envelope.expires_at,
+        begun_at=utc_now(),
+    )

@@ -1,0 +1,292 @@
+"""What happens to a sent message's row, one function per change.
+
+``pending --publish--> published --receipt--> accepted --receipt--> handled | parked | expired``;
+a receipt may come at any time and skip states; ``resolve`` is an operator's.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final, NamedTuple
+
+from django.db import DatabaseError, connection, transaction
+from django.db.models import F, Min, Q, Value
+from django.db.models.functions import Coalesce
+
+from messaging import codec
+from messaging.envelope import Envelope, MessagePriority, utc_now
+from messaging.errors import PublishError
+from messaging.event_loop import off_the_event_loop
+from messaging.models import OPEN, BusState, OutboxMessage, OutboxState
+from messaging.text import storable
+
+#: A relay that took a row and died lets go of it after this.
+CLAIM_SECONDS: Final = 10.0
+#: Rows of one claim; larger batches gain little and hold the lease longer.
+BATCH: Final = 100
+
+#: `OutboxMessage.reason` of a message its receiver knows nothing of, though it had accepted it.
+UNKNOWN: Final = "unknown to its receiver"
+
+#: `MessagePriority` as a number, more urgent ones larger.
+URGENCY: Final = {priority: number for number, priority in enumerate(MessagePriority)}
+
+
+class Key(NamedTuple):
+    """What identifies one copy of a message."""
+
+    message_id: str
+    target: str
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class DueMessage:
+    """A row that this relay has claimed."""
+
+    row_id: int
+    key: Key
+    body: str
+    state: str
+    under_custody: bool
+    first_published_at: datetime | None
+    published_at: datetime | None
+    publishes: int
+    failures: int
+
+
+def store(
+    envelope: Envelope,
+    *,
+    to: str | None = None,
+    delay_seconds: float = 0.0,
+    error: str = "",
+    under_custody: bool = False,
+) -> Key:
+    """Answer for a message from now on, in the caller's transaction if there is one.
+
+    Storing the same copy again changes nothing. May be called on an event loop's thread; it then
+    commits by itself.
+
+    Args:
+        envelope: the message.
+        to: the only service to get it; None: whoever the envelope names.
+        delay_seconds: how long until a relay publishes it.
+        error: why it is here, text for people.
+        under_custody: keep it until the receiver has told the outcome.
+
+    Raises:
+        PublishError: the database did not take it. NOT sent; safe to send again.
+    """
+    now = utc_now()
+    row = OutboxMessage(
+        message_id=envelope.id,
+        target=envelope.target if to is None else to,
+        generation=envelope.generation,
+        source=envelope.source,
+        type=envelope.type,
+        kind=envelope.kind.value,
+        priority=envelope.priority.value,
+        urgency=URGENCY[envelope.priority],
+        created_at=now,
+        expires_at=envelope.expires_at,
+        envelope=codec.encode(envelope, None),
+        under_custody=under_custody,
+        state=OutboxState.PENDING,
+        due_at=now + timedelta(seconds=delay_seconds),
+        last_error=storable(error),
+    )
+    try:
+        off_the_event_loop(lambda: OutboxMessage.objects.bulk_create([row], ignore_conflicts=True))
+    except DatabaseError as exc:
+        raise PublishError(f"the outbox could not take {envelope.type!r}: {exc}") from exc
+    return Key(row.message_id, row.target, row.generation)
+
+
+class Published(NamedTuple):
+    """A copy that the broker has confirmed."""
+
+    key: Key
+    #: In which its publish began.
+    epoch: str
+    #: How long a receipt may take before somebody looks.
+    wait_seconds: float
+
+
+def mark_published(published: Iterable[Published]) -> None:
+    """``pending --> published`` for what the broker has confirmed; idempotent.
+
+    Rows that nobody waits for a receipt of go. A row published in an earlier epoch, whose copy
+    the broker has lost since, is due at once.
+    """
+    now = utc_now()
+    with transaction.atomic():
+        # Inside the transaction: the epoch must not change between the look and the marks.
+        current = epoch_now()
+        for key, epoch, wait_seconds in published:
+            row = _one(key).filter(state__in=(OutboxState.PENDING, OutboxState.PUBLISHED))
+            row.filter(under_custody=False).delete()
+            wait = wait_seconds if epoch == current else 0.0
+            row.update(
+                state=OutboxState.PUBLISHED,
+                published_at=now,
+                first_published_at=Coalesce("first_published_at", Value(now)),
+                publishes=F("publishes") + 1,
+                due_at=now + timedelta(seconds=wait),
+                last_error="",
+            )
+
+
+def epoch_now() -> str:
+    """Return the present life of the broker's contents, as this database knows it."""
+    return BusState.objects.filter(pk=1).values_list("epoch", flat=True).first() or ""
+
+
+def claim_due(now: datetime, limit: int = BATCH) -> list[DueMessage]:
+    """Take rows that are due, the most urgent first; no other relay gets them meanwhile."""
+    found: list[DueMessage] = []
+    for urgency in sorted(URGENCY.values(), reverse=True):
+        if len(found) < limit:
+            found += _claim(urgency, now, limit - len(found))
+    return found
+
+
+def seconds_until_due(now: datetime) -> float | None:
+    """Return how long until the next row is due, 0 if one is; None if there is none."""
+    due = OutboxMessage.objects.filter(due_at__isnull=False)
+    firsts = [
+        due.filter(urgency=urgency).aggregate(first=Min("due_at"))["first"]
+        for urgency in URGENCY.values()
+    ]
+    known = [first for first in firsts if first is not None]
+    return max(0.0, (min(known) - now).total_seconds()) if known else None
+
+
+def postpone(keys: Iterable[Key], due_at: datetime, error: str = "", *, refused: bool) -> None:
+    """Make open rows due at another instant, with the reason.
+
+    Args:
+        keys: whose rows.
+        due_at: when to look again.
+        error: text for people; empty leaves what is there.
+        refused: whether the broker refused this very message, rather than everything.
+    """
+    changes: dict[str, Any] = {"due_at": due_at}
+    if error:
+        changes["last_error"] = storable(error)
+    if refused:
+        changes["failures"] = F("failures") + 1
+    with transaction.atomic():
+        for key in keys:
+            _one(key).filter(state__in=OPEN).update(**changes)
+
+
+def accepted(key: Key, look_at: datetime) -> bool:
+    """``pending | published --> accepted``: the receiver has it. Return whether that is news."""
+    now = utc_now()
+    return bool(
+        _one(key)
+        .filter(state__in=(OutboxState.PENDING, OutboxState.PUBLISHED))
+        .update(state=OutboxState.ACCEPTED, told_at=now, due_at=look_at, last_error="")
+    )
+
+
+def settle(key: Key, outcome: str, reason: str = "") -> bool:
+    """``open --> handled | parked | expired``: the receiver's word. Return if it was open."""
+    now = utc_now()
+    return bool(
+        _one(key)
+        .filter(state__in=OPEN, under_custody=True)
+        .update(
+            state=outcome,
+            settled_at=now,
+            told_at=Coalesce("told_at", Value(now)),
+            due_at=None,
+            reason=storable(reason),
+        )
+    )
+
+
+def note_unknown(key: Key) -> None:
+    """Note that the receiver has lost a message it had accepted; `reopen` sends it again."""
+    _one(key).filter(state=OutboxState.ACCEPTED).update(reason=UNKNOWN)
+
+
+def resolve(rows: Q, reason: str) -> int:
+    """``open --> resolved``, by an operator. Return how many."""
+    return OutboxMessage.objects.filter(rows, state__in=OPEN).update(
+        state=OutboxState.RESOLVED, due_at=None, settled_at=utc_now(), reason=storable(reason)
+    )
+
+
+def reopen(keys: Sequence[Key]) -> int:
+    """``accepted --> pending`` for what the receiver has lost. Safe: its inbox guards it."""
+    changed = 0
+    for key in keys:
+        changed += (
+            _one(key)
+            .filter(state=OutboxState.ACCEPTED)
+            .update(state=OutboxState.PENDING, due_at=utc_now(), reason="", told_at=None)
+        )
+    return changed
+
+
+def all_lost_by_the_broker() -> int:
+    """Make all that was published and not received due at once: the broker came back empty."""
+    return OutboxMessage.objects.filter(state=OutboxState.PUBLISHED).update(
+        due_at=utc_now(), first_published_at=None
+    )
+
+
+def published_since(instant: datetime) -> int:
+    """Make what was published after an instant due at once: a reconnect may have lost it."""
+    return OutboxMessage.objects.filter(
+        state=OutboxState.PUBLISHED, due_at__isnull=False, published_at__gte=instant
+    ).update(due_at=utc_now())
+
+
+def purge(settled_before: datetime, limit: int) -> int:
+    """Delete rows whose outcome is old, a batch at a time; return how many."""
+    old = (
+        OutboxMessage.objects.filter(settled_at__lt=settled_before)
+        .order_by("settled_at")
+        .values_list("pk", flat=True)[:limit]
+    )
+    return OutboxMessage.objects.filter(pk__in=list(old)).delete()[0]
+
+
+def _one(key: Key) -> Any:
+    return OutboxMessage.objects.filter(
+        message_id=key.message_id, target=key.target, generation=key.generation
+    )
+
+
+def _claim(urgency: int, now: datetime, limit: int) -> list[DueMessage]:
+    table = connection.ops.quote_name(OutboxMessage._meta.db_table)
+    skip_locked = "FOR UPDATE SKIP LOCKED" if connection.vendor == "postgresql" else ""
+    instant = connection.ops.adapt_datetimefield_value
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"UPDATE {table} SET due_at = %s WHERE id IN ("
+            f"SELECT id FROM {table} WHERE urgency = %s AND due_at <= %s "
+            f"ORDER BY due_at, id LIMIT {limit:d} {skip_locked}) RETURNING id",
+            [instant(now + timedelta(seconds=CLAIM_SECONDS)), urgency, instant(now)],
+        )
+        ids = [row[0] for row in cursor.fetchall()]
+    if not ids:
+        return []
+    rows = OutboxMessage.objects.filter(pk__in=ids, state__in=OPEN).order_by("created_at", "pk")
+    return [
+        DueMessage(
+            row.pk,
+            Key(row.message_id, row.target, row.generation),
+            row.envelope,
+            row.state,
+            row.under_custody,
+            row.first_published_at,
+            row.published_at,
+            row.publishes,
+            row.failures,
+        )
+        for row in rows
+    ]

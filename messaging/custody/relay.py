@@ -1,0 +1,252 @@
+"""The relay: does what is due in the outbox and the inbox. One thread in every worker."""
+
+import logging
+import threading
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from django.db import DatabaseError, close_old_connections, connection
+
+from messaging import codec
+from messaging.clock import SYSTEM_CLOCK
+from messaging.custody import epoch, outbox, schedule, shared
+from messaging.custody.link import Link
+from messaging.custody.outbox import DueMessage, Published
+from messaging.custody.receipts import Question
+from messaging.custody.retention import Retention
+from messaging.custody.targets import Targets
+from messaging.envelope import utc_now
+from messaging.errors import BrokerError, MessagingError, PublishError, PublishUncertain
+from messaging.events import broker_lost, broker_recovered, emit, message_stuck
+from messaging.models import OutboxState
+
+if TYPE_CHECKING:
+    from messaging.bus import MessageBus
+
+logger = logging.getLogger(__name__)
+
+#: Pause between tries while the broker is away: long enough to be cheap, short enough that
+#: nobody waits for it once it is back.
+BROKER_AWAY_SECONDS: Final = 2.0
+#: Longest pause between tries of a message that the broker refuses.
+REFUSED_CAP_SECONDS: Final = 300.0
+#: How often to look whether the broker still has what it had.
+EPOCH_SECONDS: Final = 5.0
+#: What was published so long before a connection broke may have been lost with it.
+PARTIAL_LOSS_SECONDS: Final = 30.0
+#: Pause between questions after the outcome of a message that its receiver has.
+ASK_SECONDS: Final = 600.0
+#: Publishes of one message after which somebody should look.
+STUCK_AT: Final = 10
+
+
+class Relay:
+    """Looks for due rows every ``relay_tick_seconds``, and exactly when one falls due before.
+
+    Several relays on one database do no harm: a row is claimed before it is published, and two
+    copies of a message are one to its receiver. A relay killed in between leaves rows that are
+    due again after `outbox.CLAIM_SECONDS`.
+
+    Args:
+        bus: where to publish.
+        service: in whose name; for signals.
+    """
+
+    def __init__(self, bus: "MessageBus", service: str) -> None:
+        self._bus = bus
+        self._service = service
+        self._link = Link(bus)
+        self._targets = Targets(bus)
+        self._retention = Retention(bus.config)
+        self._epoch_at = 0.0
+        self._is_broker_away = False
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread = threading.Thread(target=self.run, name="messaging-relay", daemon=True)
+        self._thread.start()
+
+    def stop(self, timeout_seconds: float = 5.0) -> None:
+        """Stop after the batch in hand."""
+        self._stopped.set()
+        if self._thread is not None:
+            self._thread.join(timeout_seconds)
+
+    def run(self) -> None:
+        """Work until stopped, in this thread."""
+        try:
+            while not self._stopped.is_set():
+                self._stopped.wait(self._turn())
+        finally:
+            connection.close()
+
+    def _turn(self) -> float:
+        """Do what is due and return how long to wait before looking again."""
+        tick = self._bus.config.relay_tick_seconds
+        try:
+            close_old_connections()
+            self._watch_broker()
+            while self.work() and not self._stopped.is_set():
+                pass
+            self._retention.turn()
+            due_in = _seconds_until_due()
+        except (BrokerError, PublishUncertain) as exc:
+            self._lost_broker(exc)
+            return BROKER_AWAY_SECONDS
+        except DatabaseError as exc:
+            # Locked, restarted, not migrated yet: rows stay where they are.
+            logger.warning("relay: the database did not answer: %s", exc)
+            connection.close()
+            return BROKER_AWAY_SECONDS
+        except MessagingError as exc:
+            logger.warning("relay: %s", exc)
+            return BROKER_AWAY_SECONDS
+        return tick if due_in is None else min(tick, due_in)
+
+    def work(self) -> bool:
+        """Do one batch of everything that is due; return whether there may be more.
+
+        Raises:
+            BrokerError, PublishUncertain: the broker is away; what was not published is due again
+                soon.
+        """
+        counts = self._publish_outbox(), self._publish_inbox(), self._tell_custodians()
+        return max(counts) >= outbox.BATCH
+
+    def _watch_broker(self) -> None:
+        """Look for the marker now and then; at once after the broker was away."""
+        now = SYSTEM_CLOCK.monotonic()
+        if now < self._epoch_at:
+            return
+        epoch.check(self._link)
+        self._epoch_at = now + EPOCH_SECONDS
+        if self._is_broker_away:
+            self._is_broker_away = False
+            since = utc_now() - timedelta(seconds=PARTIAL_LOSS_SECONDS)
+            outbox.published_since(since)
+            logger.warning("relay: the broker is back")
+            emit(broker_recovered, self._service)
+
+    def _lost_broker(self, error: BaseException) -> None:
+        self._epoch_at = 0.0
+        if not self._is_broker_away:
+            self._is_broker_away = True
+            logger.warning("relay: the broker is away: %s", error)
+            emit(broker_lost, self._service, error=error)
+
+    def _publish_outbox(self) -> int:
+        due = outbox.claim_due(utc_now())
+        is_accepted = [row.state == OutboxState.ACCEPTED for row in due]
+        self._ask([row for row, accepted in zip(due, is_accepted, strict=True) if accepted])
+        self._publish(
+            self._to_publish(
+                [row for row, accepted in zip(due, is_accepted, strict=True) if not accepted]
+            )
+        )
+        return len(due)
+
+    def _to_publish(self, rows: list[DueMessage]) -> list[tuple[DueMessage, float]]:
+        """Return what goes out now, with the pause after it; put off what does not."""
+        chosen = []
+        for row in rows:
+            if row.state == OutboxState.PENDING or not row.under_custody:
+                chosen.append((row, self._bus.config.receipt_timeout_seconds))
+            elif not shared.note_received(row.key):
+                verdict = self._targets.decide(row, utc_now())
+                if verdict.publishes:
+                    chosen.append((row, verdict.look_seconds))
+                else:
+                    outbox.postpone([row.key], _after(verdict.look_seconds), refused=False)
+        return chosen
+
+    def _publish(self, rows: list[tuple[DueMessage, float]]) -> None:
+        # Read before publishing: what the broker loses from now on shows as another epoch.
+        current = outbox.epoch_now()
+        published: list[Published] = []
+        try:
+            for position, (row, wait_seconds) in enumerate(rows):
+                try:
+                    self._publish_one(row)
+                except (BrokerError, PublishUncertain) as exc:
+                    rest = [each.key for each, _ in rows[position:]]
+                    again = _after(BROKER_AWAY_SECONDS)
+                    outbox.postpone(rest, again, str(exc), refused=False)
+                    raise
+                except MessagingError as exc:
+                    self._refuse(row, exc)
+                else:
+                    published.append(Published(row.key, current, wait_seconds))
+        finally:
+            if published:
+                outbox.mark_published(published)
+
+    def _publish_one(self, row: DueMessage) -> None:
+        envelope = codec.decode(row.body)
+        self._bus.publish(envelope, to=row.key.target or None, publishes=row.publishes + 1)
+        if row.publishes + 1 == STUCK_AT:
+            emit(message_stuck, self._service, envelope=envelope, tries=STUCK_AT)
+
+    def _refuse(self, row: DueMessage, error: MessagingError) -> None:
+        """Keep a message the broker did not accept, with the reason, and try it less often."""
+        pause = min(REFUSED_CAP_SECONDS, 2.0 ** min(row.failures, 16))
+        logger.error("relay: %s was refused, again in %g s: %s", row.key, pause, error)
+        outbox.postpone([row.key], _after(pause), str(error), refused=True)
+
+    def _ask(self, rows: list[DueMessage]) -> None:
+        """Ask receivers for the outcome of what they have had for long."""
+        by_receiver: dict[tuple[str, str], list[Question]] = {}
+        for row in rows:
+            if shared.note_received(row.key):
+                continue  # its row is here: open still, or settled just now
+            envelope = codec.decode(row.body)
+            question = Question(
+                envelope.id,
+                envelope.generation,
+                envelope.source,
+                envelope.created_at.timestamp(),
+            )
+            receiver = envelope.custodian or envelope.source, row.key.target
+            by_receiver.setdefault(receiver, []).append(question)
+        for (custodian, target), questions in by_receiver.items():
+            self._link.ask(custodian, target, questions)
+        outbox.postpone([row.key for row in rows], _after(ASK_SECONDS), refused=False)
+
+    def _publish_inbox(self) -> int:
+        schedule.end_dead_runs()
+        due = schedule.claim_due(utc_now(), self._targets.queue_length)
+        for position, row in enumerate(due):
+            try:
+                self._bus.publish(codec.decode(row.body), to=row.service, publishes=1)
+            except (BrokerError, PublishUncertain):
+                rest = [each.row_id for each in due[position:]]
+                schedule.give_back(rest, _after(BROKER_AWAY_SECONDS))
+                raise
+            except MessagingError as exc:
+                logger.warning("relay: inbox row %d cannot be published: %s", row.row_id, exc)
+        return len(due)
+
+    def _tell_custodians(self) -> int:
+        """Send the receipts that are owed, one message for each custodian and service."""
+        owed = schedule.claim_receipts()
+        batches: dict[tuple[str, str], list[schedule.OwedReceipt]] = {}
+        for receipt in owed:
+            batches.setdefault((receipt.custodian, receipt.service), []).append(receipt)
+        for (custodian, service), receipts in batches.items():
+            try:
+                self._link.tell(custodian, service, [receipt.entry for receipt in receipts])
+            except (BrokerError, PublishError):
+                schedule.owe_again(receipts)
+                raise
+        return len(owed)
+
+
+def _after(seconds: float) -> datetime:
+    return utc_now() + timedelta(seconds=seconds)
+
+
+def _seconds_until_due() -> float | None:
+    now = utc_now()
+    known = [outbox.seconds_until_due(now), schedule.seconds_until_due(now)]
+    return min((seconds for seconds in known if seconds is not None), default=None)

@@ -1,0 +1,97 @@
+"""Forgetting what is long over, in batches, and remembering how far back that goes."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Final
+
+from django.db import transaction
+from django.db.models import Max, Q
+
+from messaging.clock import SYSTEM_CLOCK
+from messaging.config import MessagingConfig
+from messaging.custody import outbox
+from messaging.envelope import MessagePriority, utc_now
+from messaging.models import DedupHorizon, InboxMessage, InboxState
+
+#: Rows of one transaction: some milliseconds of the write lock.
+BATCH: Final = 1000
+#: How often each relay looks for something to forget.
+INTERVAL_SECONDS: Final = 3600.0
+#: Parked messages stay with their dead letters; beyond this they are forgotten all the same.
+PARKED_DAYS: Final = 90.0
+
+
+class Retention:
+    """One relay's turns of forgetting, an hour apart, a batch at a time."""
+
+    def __init__(self, config: MessagingConfig) -> None:
+        self._config = config
+        self._at = SYSTEM_CLOCK.monotonic() + INTERVAL_SECONDS
+        self._work: Iterator[int] | None = None
+
+    def turn(self) -> None:
+        """Forget one batch if it is time."""
+        if self._work is None:
+            if SYSTEM_CLOCK.monotonic() < self._at:
+                return
+            self._work = purge(self._config, utc_now())
+        if next(self._work, None) is None:
+            self._work = None
+            self._at = SYSTEM_CLOCK.monotonic() + INTERVAL_SECONDS
+
+
+def purge(config: MessagingConfig, now: datetime) -> Iterator[int]:
+    """Delete what is older than the settings say; yield after each batch how many rows went."""
+    payload_until = now - timedelta(days=config.retention_days)
+    while gone := outbox.purge(payload_until, BATCH):
+        yield gone
+    critical_until = now - timedelta(days=config.dedup_days)
+    is_critical = Q(priority=MessagePriority.CRITICAL) | ~Q(custodian="")
+    ended = Q(state__in=(InboxState.HANDLED, InboxState.EXPIRED))
+    for until, rows in (
+        (critical_until, ended & is_critical),
+        (payload_until, ended & ~is_critical),
+        (now - timedelta(days=PARKED_DAYS), Q(state=InboxState.PARKED)),
+    ):
+        while gone := _forget(rows, until):
+            yield gone
+    while gone := _drop_payloads(payload_until):
+        yield gone
+
+
+def _forget(rows: Q, until: datetime) -> int:
+    """Delete a batch and move the horizon over it, in one transaction."""
+    old = InboxMessage.objects.filter(
+        # created_at as well: a sender whose clock ran ahead must not push the horizon there.
+        rows,
+        finished_at__lt=until,
+        created_at__lt=until,
+        owes_receipt=False,
+    ).order_by("finished_at")[:BATCH]
+    with transaction.atomic():
+        ids = list(old.values_list("pk", flat=True))
+        batch = InboxMessage.objects.filter(pk__in=ids)
+        newest = batch.values("service", "source").order_by().annotate(newest=Max("created_at"))
+        for row in newest:
+            horizon, is_new = DedupHorizon.objects.get_or_create(
+                service=row["service"],
+                source=row["source"],
+                defaults={"purged_upto": row["newest"]},
+            )
+            if not is_new:
+                DedupHorizon.objects.filter(pk=horizon.pk, purged_upto__lt=row["newest"]).update(
+                    purged_upto=row["newest"]
+                )
+        batch.delete()
+    return len(ids)
+
+
+def _drop_payloads(until: datetime) -> int:
+    """Empty the payloads of what ended long ago and is remembered for duplicates only."""
+    ids = list(
+        InboxMessage.objects.filter(finished_at__lt=until)
+        .exclude(envelope="")
+        .exclude(state=InboxState.PARKED)
+        .values_list("pk", flat=True)[:BATCH]
+    )
+    return InboxMessage.objects.filter(pk__in=ids).update(envelope="")

@@ -1,0 +1,109 @@
+"""The runs of this process: their leases are renewed while handlers work, within their timeout."""
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from django.db import DatabaseError, connection
+
+from messaging.clock import SYSTEM_CLOCK
+from messaging.envelope import utc_now
+from messaging.forking import after_fork
+from messaging.models import InboxMessage, InboxState
+
+logger = logging.getLogger(__name__)
+
+#: A run whose process does not renew it for so long may be begun again.
+LEASE_SECONDS: Final = 30.0
+#: Two renewals may fail or come late.
+RENEW_SECONDS: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    message_id: str
+    ends_at: float
+
+
+class Runs:
+    """What runs here, by token. Thread-safe; a forked child starts with none."""
+
+    def __init__(self) -> None:
+        self._reset()
+        self._fork_token = after_fork(self._reset)
+
+    def _reset(self) -> None:
+        self._lock = threading.Lock()
+        self._runs: dict[str, _Run] = {}
+        self._suspect = ""
+        self._thread: threading.Thread | None = None
+
+    def claim_suspect(self, token: str) -> bool:
+        """Let a message have its last chance here; return False if another one has it now.
+
+        It may be about to kill this process, and a second one beside it would be parked, too.
+        """
+        with self._lock:
+            if self._suspect and self._suspect != token:
+                return False
+            self._suspect = token
+            return True
+
+    def release_suspect(self, token: str) -> None:
+        """Undo `claim_suspect`; nothing happens if it was not claimed."""
+        with self._lock:
+            if self._suspect == token:
+                self._suspect = ""
+
+    @contextmanager
+    def renewed(self, token: str, message_id: str, timeout_seconds: float) -> Iterator[None]:
+        """Renew a run's lease within the block, for as long as its handler may take."""
+        with self._lock:
+            ends_at = SYSTEM_CLOCK.monotonic() + timeout_seconds
+            self._runs[token] = _Run(message_id, ends_at)
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._renew_all, name="messaging-leases", daemon=True
+                )
+                self._thread.start()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._runs.pop(token, None)
+            self.release_suspect(token)
+
+    def _renew_all(self) -> None:
+        while True:
+            SYSTEM_CLOCK.sleep(RENEW_SECONDS)
+            with self._lock:
+                now = SYSTEM_CLOCK.monotonic()
+                runs = {token: run for token, run in self._runs.items() if run.ends_at > now}
+                if not self._runs:
+                    self._thread = None
+                    break
+            if runs:
+                _renew(runs)
+        connection.close()
+
+
+def _renew(runs: dict[str, _Run]) -> None:
+    try:
+        InboxMessage.objects.filter(
+            message_id__in=[run.message_id for run in runs.values()],
+            run_token__in=list(runs),
+            state=InboxState.RUNNING,
+        ).update(due_at=utc_now() + timedelta(seconds=LEASE_SECONDS))
+    except DatabaseError as exc:
+        # The lease outlasts two of these; after that the run may be begun elsewhere, and this
+        # one's outcome is refused.
+        logger.warning("leases of %d runs could not be renewed: %s", len(runs), exc)
+        connection.close()
+
+
+#: Of this process.
+RUNS: Final = Runs()

@@ -1,0 +1,182 @@
+"""What is due in the inbox: retries, runs whose process is gone, receipts that are owed."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from django.db import connection
+from django.db.models import F, Min, Q, QuerySet
+
+from messaging.custody.owner import is_dead, process
+from messaging.custody.receipts import Entry
+from messaging.envelope import utc_now
+from messaging.models import UNENDED, InboxMessage, InboxState
+
+#: Rows of one claim.
+BATCH: Final = 100
+#: A row that is ready and was published is looked at again after this.
+PUBLISHED_SECONDS: Final = 60.0
+#: A copy in a queue that is not empty is believed to be there for so long.
+BELIEVED_SECONDS: Final = 600.0
+#: Then it is looked at again.
+LOOK_SECONDS: Final = 30.0
+#: How long a row is kept whose message only the broker has.
+KEPT_FOR_BROKER_SECONDS: Final = 7 * 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class DueDelivery:
+    """A message to be put into its own service's queue again."""
+
+    row_id: int
+    service: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class OwedReceipt:
+    """What one custodian has to be told."""
+
+    row_id: int
+    service: str
+    custodian: str
+    entry: Entry
+
+
+def claim_due(now: datetime, queue_length: Callable[[str], int]) -> list[DueDelivery]:
+    """``waiting | running (lease over) --> ready`` for what is due; to be published.
+
+    Killed before it is published, a row is due again after `PUBLISHED_SECONDS`.
+
+    Args:
+        now: the instant.
+        queue_length: how many messages wait for a service.
+    """
+    _keep_for_the_broker(now)
+    rows = list(
+        InboxMessage.objects.filter(due_at__lte=now)
+        .exclude(envelope="")
+        .order_by("due_at")
+        .values_list("pk", "state", "service", "published_at")[:BATCH]
+    )
+    chosen = []
+    for row_id, state, service, published_at in rows:
+        is_believed = published_at is not None and now - published_at < timedelta(
+            seconds=BELIEVED_SECONDS
+        )
+        if state == InboxState.READY and is_believed and queue_length(service):
+            _still(row_id, now).update(due_at=now + timedelta(seconds=LOOK_SECONDS))
+        elif _still(row_id, now).update(
+            state=InboxState.READY,
+            run_token="",
+            due_at=now + timedelta(seconds=PUBLISHED_SECONDS),
+            published_at=now,
+        ):
+            chosen.append(row_id)
+    if not chosen:
+        return []
+    found = InboxMessage.objects.filter(pk__in=chosen).order_by("created_at", "pk")
+    return [DueDelivery(row.pk, row.service, row.envelope) for row in found]
+
+
+def give_back(row_ids: Sequence[int], due_at: datetime) -> None:
+    """Make rows due again that could not be published."""
+    InboxMessage.objects.filter(pk__in=list(row_ids), state=InboxState.READY).update(
+        due_at=due_at, published_at=None
+    )
+
+
+def end_dead_runs() -> int:
+    """End the leases of runs whose process this host knows to be gone; return how many."""
+    running = InboxMessage.objects.filter(state=InboxState.RUNNING)
+    owners = running.order_by().values_list("owner", flat=True).distinct()
+    dead = [owner for owner in owners if is_dead(owner)]
+    now = utc_now()
+    return running.filter(owner__in=dead, due_at__gt=now).update(due_at=now) if dead else 0
+
+
+def release(pids: Iterable[int]) -> int:
+    """``running --> ready`` for all runs of these processes, which end now and by intent.
+
+    They do not count as deaths: a deployment must not park what it interrupts.
+    """
+    return InboxMessage.objects.filter(
+        state=InboxState.RUNNING, owner__in=[process(pid) for pid in pids]
+    ).update(
+        state=InboxState.READY,
+        unended_runs=F("unended_runs") - 1,
+        run_token="",
+        due_at=utc_now(),
+    )
+
+
+def seconds_until_due(now: datetime) -> float | None:
+    """Return how long until the next row is due; None if there is none."""
+    first = InboxMessage.objects.filter(due_at__isnull=False).aggregate(first=Min("due_at"))
+    instant = first["first"]
+    return None if instant is None else max(0.0, (instant - now).total_seconds())
+
+
+def claim_receipts() -> list[OwedReceipt]:
+    """Take receipts that are owed, after making sure that what they say survives a power cut."""
+    rows = list(
+        InboxMessage.objects.filter(owes_receipt=True)
+        .order_by("pk")
+        .only("message_id", "service", "custodian", "generation", "state", "last_error")[:BATCH]
+    )
+    if not rows:
+        return []
+    _commit_to_disk([row.pk for row in rows])
+    return [
+        OwedReceipt(
+            row.pk,
+            row.service,
+            row.custodian,
+            Entry(row.message_id, row.generation, _outcome(row.state), row.last_error[:1000]),
+        )
+        for row in rows
+    ]
+
+
+def owe_again(receipts: Sequence[OwedReceipt]) -> None:
+    """Note that receipts could not be sent."""
+    InboxMessage.objects.filter(pk__in=[receipt.row_id for receipt in receipts]).update(
+        owes_receipt=True
+    )
+
+
+def _still(row_id: int, now: datetime) -> QuerySet[InboxMessage]:
+    return InboxMessage.objects.filter(pk=row_id, state__in=UNENDED, due_at__lte=now)
+
+
+def _keep_for_the_broker(now: datetime) -> None:
+    """A run ended with its process, and only the broker has the message: any delivery runs it."""
+    InboxMessage.objects.filter(Q(due_at__lte=now), state=InboxState.RUNNING, envelope="").update(
+        state=InboxState.READY,
+        run_token="",
+        due_at=now + timedelta(seconds=KEPT_FOR_BROKER_SECONDS),
+    )
+
+
+def _commit_to_disk(row_ids: list[int]) -> None:
+    """Settle the debts in a commit that takes everything before it to the disk.
+
+    A sender on another machine closes its books on a receipt; a power cut here must not take
+    back what it said. On SQLite one such commit syncs the whole log; PostgreSQL always does.
+    """
+    owing = InboxMessage.objects.filter(pk__in=row_ids)
+    if connection.vendor != "sqlite":
+        owing.update(owes_receipt=False)
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA synchronous = FULL")
+    try:
+        owing.update(owes_receipt=False)
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("PRAGMA synchronous = NORMAL")
+
+
+def _outcome(state: str) -> str:
+    return "accepted" if state in UNENDED else state

@@ -1,0 +1,100 @@
+"""Where a message that is sent goes: to the broker, to the outbox, or to one after the other."""
+
+import atexit
+from typing import TYPE_CHECKING, Final
+
+from django.db import transaction
+
+from messaging import codec
+from messaging.envelope import Envelope, MessageKind, MessagePriority
+from messaging.errors import BrokerError, PublishUncertain
+from messaging.event_loop import on_event_loop
+
+if TYPE_CHECKING:
+    from messaging.bus import MessageBus
+    from messaging.custody.handoff import Handoff
+
+#: Priorities whose messages wait in the database when the broker cannot take them.
+KEPT_WITHOUT_BROKER: Final = frozenset(
+    {MessagePriority.NORMAL, MessagePriority.HIGH, MessagePriority.CRITICAL}
+)
+#: A process that ends waits so long for what it has just accepted; the rest is a relay's.
+FLUSH_SECONDS: Final = 5.0
+
+
+class Dispatch:
+    """Sends the commands and events of one process. Thread-safe; safe across forks."""
+
+    def __init__(self, bus: "MessageBus") -> None:
+        self._bus = bus
+        self._started_handoff: Handoff | None = None
+
+    def send(self, envelope: Envelope, *, delay: float | None, may_repeat: bool) -> str:
+        """Send a message; see `ServiceCommunicator.send_to_service`. Return its id.
+
+        Args:
+            envelope: the message; under custody if it names a custodian.
+            delay: seconds until it is published.
+            may_repeat: whether it may have been sent before under the same id.
+        """
+        if envelope.custodian is not None:
+            self._accept(envelope, delay)
+        elif delay:
+            self._store(envelope, delay, "")
+        else:
+            try:
+                self._bus.publish(envelope, publishes=int(may_repeat))
+            except (BrokerError, PublishUncertain) as exc:
+                if envelope.priority not in KEPT_WITHOUT_BROKER:
+                    raise
+                # The same id goes out again: a copy that did arrive can be recognised.
+                self._store(envelope, 0.0, str(exc))
+        return envelope.id
+
+    def flush(self, timeout_seconds: float = FLUSH_SECONDS) -> bool:
+        """Wait for what was accepted to be published; False: a relay does the rest."""
+        if self._started_handoff is None:
+            return True
+        return self._started_handoff.flush(timeout_seconds)
+
+    @property
+    def _handoff(self) -> "Handoff":
+        if self._started_handoff is None:
+            from messaging.custody.handoff import Handoff  # Django's models load late
+
+            self._started_handoff = Handoff(self._bus)
+            # Threads of a process that ends are stopped wherever they are.
+            atexit.register(self.flush)
+        return self._started_handoff
+
+    def _accept(self, envelope: Envelope, delay: float | None) -> None:
+        """Take custody: a row in the caller's transaction, published once that is committed."""
+        from messaging.custody import outbox
+
+        self._check_size(envelope)
+        # An event goes to the gateway, which makes a copy for each subscriber.
+        is_event = envelope.kind is MessageKind.EVENT and not envelope.target
+        to = self._bus.config.gateway_name if is_event else envelope.target
+        key = outbox.store(
+            envelope,
+            to=to,
+            delay_seconds=delay or outbox.CLAIM_SECONDS,
+            under_custody=True,
+        )
+        if delay:
+            return
+        if on_event_loop():
+            self._handoff.give(key, envelope)  # committed by itself
+        else:
+            handoff = self._handoff
+            transaction.on_commit(lambda: handoff.give(key, envelope), robust=True)
+
+    def _store(self, envelope: Envelope, delay: float, error: str) -> None:
+        from messaging.custody import outbox
+
+        self._check_size(envelope)
+        outbox.store(envelope, delay_seconds=delay, error=error)
+
+    def _check_size(self, envelope: Envelope) -> None:
+        """Fail here, not in a relay later."""
+        codec.encode(envelope, self._bus.size_limit(envelope.type))

@@ -1,0 +1,167 @@
+"""Handling a message by its row in the inbox: once for each service, counted before it begins.
+
+For whatever may come twice, or must not: messages under custody, handlers with ``atomic=True``,
+copies that a relay published, and what a broker delivers again.
+"""
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from django.db import transaction
+
+from messaging.attempts import GiveUp, Round, next_step, run_round
+from messaging.custody import inbox
+from messaging.custody.arrival import Arrival
+from messaging.custody.begin import MustPark, NotRun, begin
+from messaging.custody.inbox import Run
+from messaging.custody.link import Link
+from messaging.custody.receipts import Entry
+from messaging.custody.runs import RUNS
+from messaging.deadletter import DeadLetterReason
+from messaging.envelope import Envelope
+from messaging.errors import LeaseLost
+from messaging.events import (
+    emit,
+    message_expired,
+    message_handled,
+    message_retry_scheduled,
+    message_stuck,
+)
+from messaging.handlers import Handler
+from messaging.outcome import HANDLED, Outcome, settled
+
+if TYPE_CHECKING:
+    from messaging.communicator import ServiceCommunicator
+
+logger = logging.getLogger(__name__)
+
+#: Attempts at one message after which somebody should look.
+STUCK_AT = 10
+
+
+class RecordedReceiver:
+    """Handles messages of one service by the inbox. Raises what the database raises."""
+
+    def __init__(self, communicator: "ServiceCommunicator") -> None:
+        self._communicator = communicator
+        self._bus = communicator.bus
+        self._link = Link(communicator.bus)
+
+    def receive(self, envelope: Envelope, arrival: Arrival, handler: Handler | None) -> Outcome:
+        """Handle one delivery; None: nobody is there to do it, and it is parked."""
+        begun = begin(
+            envelope, self._communicator.name, arrival, self._bus.config.max_worker_deaths
+        )
+        if isinstance(begun, NotRun):
+            return self._skip(envelope, begun)
+        if isinstance(begun, MustPark):
+            return self._park_unrun(envelope, begun)
+        timeout = self._bus.config.handler_timeout_seconds
+        if handler is not None and handler.timeout is not None:
+            timeout = handler.timeout
+        with RUNS.renewed(begun.token, envelope.id, timeout):
+            try:
+                return self._run(begun, handler)
+            except LeaseLost:
+                # The row says who has it now. With atomic=True nothing of this run remains.
+                text = f"run of {envelope.type} {envelope.id} lost its lease"
+                if handler is not None and not handler.atomic:
+                    text += "; its effect may have happened twice"
+                logger.warning(text)
+                return settled(text)
+
+    def _run(self, run: Run, handler: Handler | None) -> Outcome:
+        envelope = run.envelope
+        if handler is None:
+            text = f"{run.service} has no handler for {envelope.type!r}"
+            return self._give_up(run, 0, GiveUp(reason=DeadLetterReason.NO_HANDLER, error=text))
+        policy = handler.policy(envelope)
+        ended = run_round(
+            envelope,
+            lambda message: self._attempt(run, handler, message),
+            policy,
+            service=run.service,
+            clock=self._bus.clock,
+            attempts=run.attempts,
+        )
+        if ended.error is None:
+            emit(message_handled, run.service, envelope=envelope, seconds=ended.seconds)
+            return HANDLED
+        step = next_step(ended.error, policy, run.attempts + ended.tries)
+        if isinstance(step, GiveUp):
+            return self._give_up(run, ended.tries, step)
+        return self._later(run, ended, step.delay_seconds)
+
+    def _attempt(self, run: Run, handler: Handler, message: Envelope) -> Any:
+        if handler.atomic:
+            with transaction.atomic():
+                answer = handler.call(message)
+                inbox.done(run, copies=answer if handler.is_fan_out else None)
+        else:
+            answer = handler.call(message)
+            inbox.done(run)
+        return answer
+
+    def _later(self, run: Run, ended: Round, delay_seconds: float) -> Outcome:
+        assert ended.error is not None
+        attempts = run.attempts + ended.tries
+        inbox.fail(run, tries=ended.tries, delay_seconds=delay_seconds, error=repr(ended.error))
+        again = run.envelope.next_attempt(attempts + 1)
+        emit(message_retry_scheduled, run.service, envelope=again, delay_seconds=delay_seconds)
+        if run.attempts < STUCK_AT <= attempts:
+            emit(message_stuck, run.service, envelope=again, tries=attempts)
+        return settled(ended.error)
+
+    def _give_up(self, run: Run, tries: int, step: GiveUp) -> Outcome:
+        """Park: the row's end and the dead letter in one transaction."""
+        with transaction.atomic():
+            inbox.park(run, tries=tries, error=_text(step.error))
+            self._communicator.parking.park(
+                run.envelope, step.reason, step.error, attempts=run.attempts + tries
+            )
+        return settled(step.error)
+
+    def _park_unrun(self, envelope: Envelope, wanted: MustPark) -> Outcome:
+        is_expired = wanted.reason is DeadLetterReason.EXPIRED
+        with transaction.atomic():
+            parked = inbox.park_unrun(
+                envelope,
+                self._communicator.name,
+                error=wanted.error,
+                expired=is_expired and not wanted.may_have_been_handled,
+            )
+            if parked:
+                self._communicator.parking.park(
+                    envelope,
+                    wanted.reason,
+                    wanted.error,
+                    attempts=wanted.attempts,
+                    may_have_been_handled=wanted.may_have_been_handled,
+                )
+        if is_expired:
+            emit(message_expired, self._communicator.name, envelope=envelope)
+        return settled(wanted.error)
+
+    def _skip(self, envelope: Envelope, why: NotRun) -> Outcome:
+        logger.debug("%s %s: %s", envelope.type, envelope.id, why.why)
+        if why.answer and envelope.custodian:
+            entry = Entry(envelope.id, envelope.generation, why.answer)
+            self._link.tell(envelope.custodian, self._communicator.name, [entry])
+        return HANDLED
+
+
+def make_copies(communicator: "ServiceCommunicator", envelope: Envelope) -> int:
+    """Answer for one copy of a broadcast for each subscriber; return how many there are.
+
+    In the caller's transaction: all of them or none, for who is subscribed at that instant.
+    """
+    assert communicator.subscribers_of is not None
+    subscribers = communicator.subscribers_of(envelope.type)
+    for service in subscribers:
+        copy = envelope.for_subscriber(service, custodian=communicator.name)
+        communicator.bus.dispatch.send(copy, delay=None, may_repeat=True)
+    return len(subscribers)
+
+
+def _text(error: BaseException | str) -> str:
+    return error if isinstance(error, str) else f"{type(error).__name__}: {error}"

@@ -1,0 +1,77 @@
+"""CRITICAL messages while the broker is away, or comes back with nothing."""
+
+import uuid
+from collections.abc import Callable, Iterator
+from urllib.parse import urlsplit, urlunsplit
+
+import pytest
+
+from messaging.clock import SYSTEM_CLOCK
+from tests.faults.conftest import Ledger
+from tests.support.installation import Installation
+from tests.support.outage import Outage, make_vhost, proxied, rabbitmqctl, wipe
+from tests.support.processes import Process
+from tests.support.waiting import eventually
+
+COUNT = 2000
+#: The promise, at default settings.
+WITHIN_SECONDS = 60.0
+
+
+@pytest.fixture
+def vhost(installation: Installation) -> Iterator[None]:
+    """A RabbitMQ virtual host of its own, which can be reset."""
+    if installation.features.name != "amqp":
+        yield
+        return
+    name, shared_url = f"t{uuid.uuid4().hex[:8]}", installation.url
+    make_vhost(name)
+    installation.url = urlunsplit(urlsplit(shared_url)._replace(path=f"/{name}"))
+    yield
+    installation.url = shared_url
+    rabbitmqctl("delete_vhost", name)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("vhost")
+def test_a_broker_wiped_in_the_middle_loses_no_critical_message(
+    installation: Installation, ledger: Ledger, start_counter: Callable[..., Process]
+) -> None:
+    installation.send(
+        {"target": "counter", "type": "count", "data": {}, "priority": "CRITICAL"}
+        for _ in range(COUNT)
+    )
+    start_counter()
+    eventually(lambda: ledger.effects >= COUNT // 10, 30)
+    assert ledger.effects < COUNT // 2
+    wipe(installation)
+    eventually(lambda: ledger.outbox("handled") == COUNT, WITHIN_SECONDS)
+    assert (ledger.effects, ledger.messages_with_effect) == (COUNT, COUNT)
+    assert ledger.unaccounted == 0
+
+
+@pytest.mark.slow
+def test_a_broker_away_while_sending_loses_nothing_and_only_low_fails(
+    installation: Installation, ledger: Ledger, start_counter: Callable[..., Process]
+) -> None:
+    if installation.features.name == "sqlite":
+        installation.url = f"sqlite:///{installation.folder}/broker/broker.sqlite3"
+        (installation.folder / "broker").mkdir()
+    with proxied(installation) as proxy:
+        start_counter()
+        message = {"target": "counter", "type": "count", "data": {}}
+        kept = [{**message, "priority": p} for p in ("NORMAL", "HIGH", "CRITICAL")] * 20
+        installation.send(kept)
+        eventually(lambda: ledger.effects == len(kept), 30)
+        outage = Outage(installation, proxy)
+        outage.begin()
+        began = SYSTEM_CLOCK.monotonic()
+        answers = installation.send([*kept, {**message, "priority": "LOW"}])
+        took_seconds = SYSTEM_CLOCK.monotonic() - began
+        outage.end()
+        assert answers[-1] == "BrokerUnavailable"
+        assert took_seconds < 15
+        eventually(lambda: ledger.effects == 2 * len(kept), WITHIN_SECONDS)
+        eventually(lambda: ledger.outbox("handled") == 40, 30)
+    assert ledger.messages_with_effect == 2 * len(kept)
+    assert ledger.unaccounted == 0
