@@ -1,16 +1,29 @@
-"""The admin: everything the gateway and the outbox keep, to look at.
+"""The admin: everything the gateway, outboxes and inboxes keep, to look at.
 
-Nothing can be changed here: the rules for these rows live in `registry` and `deadletters`.
+Nothing can be edited here: the rules for these rows live in `registry`, `replays` and
+`messaging.custody`. Dead letters can be replayed and discarded by who may.
 """
 
-from typing import Any
+from typing import Any, Final
 
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from gateway_app.models import DeadLetter, HealthRecord, Route, Service, ServiceInstance
+from gateway_app import replays
+from gateway_app.models import (
+    AuditRecord,
+    DeadLetter,
+    HealthRecord,
+    Route,
+    Service,
+    ServiceInstance,
+)
 from gateway_app.models import Subscription as SubscriptionRow
 from messaging.models import InboxMessage, OutboxMessage
+
+#: One message each; more would push the list off the page.
+_REFUSALS_SHOWN: Final = 5
 
 
 class ReadOnly(admin.ModelAdmin):  # type: ignore[type-arg] # not a generic class at run time
@@ -128,6 +141,7 @@ class HealthRecordAdmin(ReadOnly):
 class DeadLetterAdmin(ReadOnly):
     """Messages that were given up, newest first."""
 
+    actions = ("replay", "discard")
     list_display = (
         "parked_at",
         "service",
@@ -142,6 +156,7 @@ class DeadLetterAdmin(ReadOnly):
         "reason",
         "service",
         "priority",
+        "type",
     )
     search_fields = (
         "message_id",
@@ -149,6 +164,57 @@ class DeadLetterAdmin(ReadOnly):
         "error",
     )
     date_hierarchy = "parked_at"
+
+    def get_exclude(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """Hide what messages say from who may not see it."""
+        if request.user.has_perm("gateway_app.view_payload"):
+            return ()
+        return ("envelope_json", "raw_body", "raw_headers_json", "traceback")
+
+    def has_replay_permission(self, request: HttpRequest) -> bool:
+        """Return whether this user may replay and discard."""
+        return request.user.has_perm("gateway_app.replay_deadletter")
+
+    @admin.action(description="Replay: have the service handle it again", permissions=["replay"])
+    def replay(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> None:
+        """Replay what is selected and parked."""
+        done, refused = 0, []
+        for letter in queryset.order_by("parked_at", "pk"):
+            try:
+                done += replays.replay(letter, actor=request.user.get_username())
+            except replays.NotReplayed as exc:
+                refused.append(str(exc))
+        self.message_user(request, f"{done} replayed.", messages.SUCCESS)
+        for text in refused[:_REFUSALS_SHOWN]:
+            self.message_user(request, text, messages.WARNING)
+
+    @admin.action(description="Discard: nobody will handle it", permissions=["replay"])
+    def discard(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> None:
+        """Discard what is selected and parked."""
+        actor = request.user.get_username()
+        done = sum(replays.discard(letter, actor=actor) for letter in queryset)
+        self.message_user(request, f"{done} discarded.", messages.SUCCESS)
+
+
+@admin.register(AuditRecord)
+class AuditRecordAdmin(ReadOnly):
+    """Who did what, newest first."""
+
+    list_display = (
+        "at",
+        "actor",
+        "action",
+        "service",
+        "message_id",
+        "detail",
+    )
+    list_filter = (
+        "action",
+        "actor",
+        "service",
+    )
+    search_fields = ("message_id",)
+    date_hierarchy = "at"
 
 
 @admin.register(OutboxMessage)

@@ -4,15 +4,22 @@ Exit codes: 0 done, 1 the bus could not do it, 2 wrong input, 130 Ctrl-C. A fail
 stderr.
 """
 
+import getpass
 import json
 import sys
 from argparse import ArgumentTypeError
-from typing import Any, NoReturn
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, NoReturn
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from gateway_app.bus import communicator
 from messaging import MessagePriority, MessagingError
+from messaging.deadletter import DeadLetterReason
+from messaging.envelope import utc_now
+
+#: Endings of an age.
+_AGES: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 WRONG_INPUT = 2
 INTERRUPTED = 130
@@ -111,6 +118,42 @@ def add_priority(parser: CommandParser) -> None:
         metavar="P",
         help="LOW, NORMAL, HIGH or CRITICAL",
     )
+
+
+def instant(text: str) -> datetime:
+    """Return an instant: ISO 8601, UTC where it names no offset, or an age such as 15m, 2h, 3d."""
+    unit, number = _AGES.get(text[-1:]), text[:-1]
+    if unit is not None and number.isdecimal():
+        return utc_now() - timedelta(**{unit: int(number)})
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as exc:
+        raise ArgumentTypeError(
+            f"expected an instant such as 2026-01-31T08:00, or an age such as 15m, got {text!r}"
+        ) from exc
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+
+
+def positive(text: str) -> int:
+    """Return a whole number from 1."""
+    if not text.isdecimal() or not int(text):
+        raise ArgumentTypeError(f"expected a whole number from 1, got {text!r}")
+    return int(text)
+
+
+def add_filters(parser: CommandParser) -> None:
+    """Add what dead letters can be chosen by."""
+    parser.add_argument("--id", metavar="ID", help="of this message")
+    parser.add_argument("--service", metavar="NAME", help="given up by this service")
+    parser.add_argument("--type", metavar="TYPE", help="of this message type")
+    parser.add_argument("--reason", choices=list(DeadLetterReason), help="for this reason")
+    parser.add_argument("--since", type=instant, metavar="T", help="from then on, or this old")
+    parser.add_argument("--until", type=instant, metavar="T", help="before then")
+
+
+def host_user() -> str:
+    """Return who runs this command, for the audit record."""
+    return f"command:{getpass.getuser()}"
 
 
 def _one_line(error: Exception) -> str:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from django.db import DatabaseError
 from django.db.models import QuerySet
@@ -63,13 +63,24 @@ def park(letter: deadletter.DeadLetter) -> None:
     )
 
 
-def find(
-    *, service: str | None = None, type: str | None = None, reason: str | None = None
-) -> QuerySet[DeadLetter]:
-    """Return the dead letters that match all that is given, oldest first."""
-    wanted = {"service": service, "type": type, "reason": reason}
-    filters = {name: value for name, value in wanted.items() if value is not None}
-    return DeadLetter.objects.filter(**filters).order_by("parked_at", "pk")
+#: What can be asked for, as lookups.
+FILTERS: Final = {
+    "id": "message_id",
+    "service": "service",
+    "type": "type",
+    "reason": "reason",
+    "state": "state",
+    "since": "parked_at__gte",
+    "until": "parked_at__lt",
+}
+
+
+def find(wanted: Mapping[str, Any]) -> QuerySet[DeadLetter]:
+    """Return the dead letters that match all of `FILTERS` that are given, oldest first."""
+    given = {
+        lookup: wanted[name] for name, lookup in FILTERS.items() if wanted.get(name) is not None
+    }
+    return DeadLetter.objects.filter(**given).order_by("parked_at", "pk")
 
 
 def describe(letter: DeadLetter) -> dict[str, Any]:

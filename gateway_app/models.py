@@ -217,6 +217,10 @@ class DeadLetter(models.Model):
                 fields=["message_id", "service", "generation"], name="gateway_dead_letter_once"
             )
         ]
+        permissions: ClassVar = [
+            ("replay_deadletter", "Can replay and discard dead letters"),
+            ("view_payload", "Can see what messages say"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.type or 'unreadable'} ({self.message_id}): {self.reason}"
@@ -230,3 +234,25 @@ class DeadLetter(models.Model):
     def raw_headers(self) -> dict[str, Any] | None:
         """Content type and headers of a body that was no envelope."""
         return json.loads(self.raw_headers_json) if self.raw_headers_json else None
+
+
+class AuditRecord(models.Model):
+    """Who did what to messages, and when. Written in the transaction that does it."""
+
+    at = models.DateTimeField(db_index=True)
+    #: A user of the admin, or ``command:`` and the user of the host.
+    actor = models.CharField(max_length=200)
+    #: ``replay``, ``discard``, ``resolve``, ``reopen``.
+    action = models.CharField(max_length=20)
+    message_id = models.CharField(max_length=200, db_index=True)
+    service = models.CharField(max_length=100)
+    #: Text for people.
+    detail = models.TextField(blank=True)
+
+    class Meta:
+        """Newest first."""
+
+        ordering: ClassVar = ["-at", "-pk"]
+
+    def __str__(self) -> str:
+        return f"{self.actor}: {self.action} {self.message_id} at {self.service}"

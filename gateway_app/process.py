@@ -84,16 +84,6 @@ class ManagedProcess:
         self._process.wait()
         self._is_group_ended = True
 
-    def wait(self, seconds: float) -> bool:
-        """Wait for its end and return whether it came."""
-        if self._process is None:
-            return True
-        try:
-            self._process.wait(max(0.0, seconds))
-        except subprocess.TimeoutExpired:
-            return False
-        return True
-
     def log_tail(self, lines: int = 12) -> str:
         """Return the last lines of its log."""
         with self.log_file.open("rb") as log:
@@ -137,16 +127,37 @@ def held_signals() -> Iterator[None]:
             signal.raise_signal(received[0])
 
 
+class _Stopping:
+    """How often somebody asked this process to stop."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self, _number: int, _frame: Any) -> None:
+        self.count += 1
+        # Once only: a shell signals a whole group and make passes it on, so a second one comes
+        # in the middle of the clean-up that the first has begun.
+        if self.count == 1:
+            raise KeyboardInterrupt
+
+
+_stopping = _Stopping()
+
+
+def is_asked_again() -> bool:
+    """Return whether somebody asked a second time to stop."""
+    return _stopping.count > 1
+
+
 @contextmanager
 def stopped_by_signals() -> Iterator[None]:
     """Have TERM, and the end of the terminal, raise `KeyboardInterrupt` as Ctrl-C does.
 
-    So that blocks are left in order. A shell starts background jobs with Ctrl-C ignored; here it
-    always counts.
+    So that blocks are left in order. Only the first one does; see `is_asked_again`. A shell starts
+    background jobs with Ctrl-C ignored; here it always counts.
     """
-    previous = {
-        number: signal.signal(number, signal.default_int_handler) for number in _STOP_SIGNALS
-    }
+    _stopping.count = 0
+    previous = {number: signal.signal(number, _stopping) for number in _STOP_SIGNALS}
     try:
         yield
     finally:

@@ -9,7 +9,7 @@ from typing import Any, Final, Self
 
 import httpx
 
-from gateway_app.process import ManagedProcess
+from gateway_app.process import ManagedProcess, is_asked_again
 from gateway_app.procfile import ProcfileEntry
 from messaging import MessagingError, ServiceCommunicator
 from messaging.clock import SYSTEM_CLOCK
@@ -129,15 +129,20 @@ class Stack:
             waiting = still_waiting
 
     def stop(self, *names: str) -> None:
-        """Stop these processes, or all: TERM, and KILL for those that take too long."""
+        """Stop these processes, or all: TERM, and KILL for those that take too long.
+
+        At once when somebody asks a second time.
+        """
         processes = [self.processes[name] for name in names or self.processes]
         self._expected.difference_update(process.name for process in processes)
         try:
             for process in processes:
                 process.terminate()
             give_up_at = SYSTEM_CLOCK.monotonic() + STOP_SECONDS
-            for process in processes:
-                process.wait(give_up_at - SYSTEM_CLOCK.monotonic())
+            while any(process.is_running for process in processes):
+                if is_asked_again() or SYSTEM_CLOCK.monotonic() > give_up_at:
+                    break
+                SYSTEM_CLOCK.sleep(LOOK_SECONDS)
         finally:  # also after a second Ctrl-C: nothing is left behind
             for process in processes:
                 process.kill()

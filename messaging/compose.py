@@ -72,7 +72,7 @@ class Composer:
         _check(kind, message_type, target, delay=delay, expires_in=expires_in)
         message_id = new_message_id()
         if dedup_key is not None:
-            message_id = str(uuid.uuid5(_DEDUP_NAMESPACE, f"{self._source}/{dedup_key}"))
+            message_id = id_of(self._source, dedup_key)
         created_at = utc_now()
         cause = current_message()
         lifetime = None if expires_in is None else expires_in + (delay or 0.0)
@@ -93,6 +93,11 @@ class Composer:
             headers=read_only(headers) if headers else NO_HEADERS,
             custodian=self._source if under_custody else None,
         )
+
+
+def id_of(source: str, dedup_key: str) -> str:
+    """Return the id of the message that a service sends under a dedup key."""
+    return str(uuid.uuid5(_DEDUP_NAMESPACE, f"{source}/{dedup_key}"))
 
 
 def seconds_left(wanted: float) -> float:

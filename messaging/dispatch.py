@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Final
 from django.db import transaction
 
 from messaging import codec
+from messaging.database_threads import on_event_loop
 from messaging.envelope import Envelope, MessageKind, MessagePriority
 from messaging.errors import BrokerError, PublishUncertain
-from messaging.event_loop import on_event_loop
 
 if TYPE_CHECKING:
     from messaging.bus import MessageBus

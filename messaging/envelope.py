@@ -106,9 +106,19 @@ class Envelope:
         """Return the copy of a broadcast for one service, answered for by another one."""
         return replace(self, target=service, custodian=custodian)
 
-    def next_generation(self, custodian: str) -> "Envelope":
-        """Return the same message to be handled anew, answered for by whoever replays it."""
-        return replace(self, generation=self.generation + 1, custodian=custodian, attempt=1)
+    def replayed_to(self, service: str, custodian: str) -> "Envelope":
+        """Return the same message to be handled anew by one service, now, whenever it was said.
+
+        Answered for by whoever replays it.
+        """
+        return replace(
+            self,
+            target=service,
+            generation=self.generation + 1,
+            custodian=custodian,
+            attempt=1,
+            expires_at=None,
+        )
 
     def next_attempt(self, attempt: int) -> "Envelope":
         """Return the same message with its attempt count set."""

@@ -1,8 +1,18 @@
-"""What a forked child must forget: connections, threads and locks belong to the parent."""
+"""What a forked child must forget, and when a process must not fork.
 
+Connections, threads and locks belong to the parent.
+"""
+
+import functools
 import os
+import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _in_child: "weakref.WeakSet[_Reset]" = weakref.WeakSet()
 
@@ -31,3 +41,83 @@ def _reset_all() -> None:
 
 
 os.register_at_fork(after_in_child=_reset_all)
+
+
+class _Gate:
+    """Lets threads use the database unless the process forks, and forks wait for them.
+
+    SQLite has locks of its own for a whole process. A child that is forked while another thread
+    holds one of them waits for it for ever, at its first connect. Threads of a worker that forks
+    the children of its pool (the relay, receipts, leases) therefore pass this gate.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._inside = 0
+        self._is_forking = False
+        self._mine = threading.local()
+
+    @contextmanager
+    def inside(self) -> Iterator[None]:
+        depth = getattr(self._mine, "depth", 0)
+        if not depth:
+            with self._changed:
+                self._changed.wait_for(lambda: not self._is_forking)
+                self._inside += 1
+        self._mine.depth = depth + 1
+        try:
+            yield
+        finally:
+            self._mine.depth = depth
+            if not depth:
+                with self._changed:
+                    self._inside -= 1
+                    self._changed.notify_all()
+
+    def close(self) -> None:
+        """Before a fork: let nobody in and wait until all others are out."""
+        mine = 1 if getattr(self._mine, "depth", 0) else 0
+        with self._changed:
+            self._changed.wait_for(lambda: not self._is_forking)
+            self._is_forking = True
+            self._changed.wait_for(lambda: self._inside <= mine)
+
+    def open(self) -> None:
+        """After a fork, in the parent."""
+        with self._changed:
+            self._is_forking = False
+            self._changed.notify_all()
+
+
+_gate = _Gate()
+
+
+def no_fork_meanwhile() -> AbstractContextManager[None]:
+    """Return a context manager: work with the database inside, and no fork comes in between.
+
+    May be nested. Keep it short and out of the way of the network: who forks waits.
+    """
+    return _gate.inside()
+
+
+def without_fork(function: Callable[P, T]) -> Callable[P, T]:
+    """Run each call of the decorated function inside `no_fork_meanwhile`."""
+
+    @functools.wraps(function)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
+        with _gate.inside():
+            return function(*args, **kwargs)
+
+    return guarded
+
+
+def _new_gate() -> None:
+    global _gate
+    _gate = _Gate()
+
+
+os.register_at_fork(
+    before=lambda: _gate.close(),
+    after_in_parent=lambda: _gate.open(),
+    after_in_child=_new_gate,
+)

@@ -102,8 +102,13 @@ class Parking:
             DEAD_LETTER,
             letter.to_json(),
             priority=MessagePriority.CRITICAL,
-            dedup_key=f"dead/{letter.message_id}/{letter.service}/{generation}",
+            dedup_key=dead_letter_key(letter.message_id, letter.service, generation),
         )
+
+
+def dead_letter_key(message_id: str, service: str, generation: int) -> str:
+    """Return the dedup key of a dead letter: however often it is given up, there is one."""
+    return f"dead/{message_id}/{service}/{generation}"
 
 
 def _text(error: BaseException | str) -> str:

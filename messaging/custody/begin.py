@@ -20,6 +20,7 @@ from messaging.custody.owner import is_dead, this_process
 from messaging.custody.runs import LEASE_SECONDS, RUNS
 from messaging.deadletter import DeadLetterReason
 from messaging.envelope import Envelope, utc_now
+from messaging.forking import without_fork
 from messaging.models import UNENDED, InboxMessage, InboxState
 
 #: A suspect that has to wait for another one looks again after this.
@@ -50,6 +51,7 @@ class MustPark:
     may_have_been_handled: bool = False
 
 
+@without_fork
 def begin(
     envelope: Envelope, service: str, arrival: Arrival, max_deaths: int
 ) -> Run | NotRun | MustPark:

@@ -8,15 +8,17 @@ from collections import defaultdict
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, transaction
 from kombu.message import Message
 
 from messaging.custody import inbox, outbox
 from messaging.custody.link import Link
 from messaging.custody.outbox import Key
 from messaging.custody.receipts import SETTLED, UNKNOWN, Ask, Entry, Receipt, read
+from messaging.database_threads import close_database
 from messaging.envelope import utc_now
 from messaging.errors import BrokerUnavailable, DecodeError
+from messaging.forking import no_fork_meanwhile
 from messaging.models import InboxMessage, OutboxState
 from messaging.queue_reader import QueueReader
 
@@ -63,7 +65,7 @@ class Control:
         try:
             answers = self._apply(messages)
         except DatabaseError as exc:
-            connection.close()
+            close_database()
             # Not acknowledged: they come again on the next connection.
             raise BrokerUnavailable(f"receipts could not be applied: {exc}") from exc
         for message in messages:
@@ -73,7 +75,7 @@ class Control:
 
     def _apply(self, messages: list[Message]) -> dict[str, list[Entry]]:
         answers: dict[str, list[Entry]] = defaultdict(list)
-        with transaction.atomic():
+        with no_fork_meanwhile(), transaction.atomic():
             for message in messages:
                 try:
                     said = read(message.headers.get("task"), message.body)

@@ -13,6 +13,7 @@ from django.db import transaction
 from messaging.custody import outbox
 from messaging.custody.link import Link
 from messaging.envelope import utc_now
+from messaging.forking import no_fork_meanwhile
 from messaging.models import BusState, InboxMessage, InboxState
 
 logger = logging.getLogger(__name__)
@@ -28,12 +29,13 @@ def check(link: Link) -> bool:
         BrokerError, PublishError: the broker is away.
         DatabaseError: it is not known what was lost; look again.
     """
-    before = BusState.load().epoch
+    with no_fork_meanwhile():
+        before = BusState.load().epoch
     if before and link.has_marker(before):
         return False
     after = uuid.uuid4().hex
     link.make_marker(after)
-    with transaction.atomic():
+    with no_fork_meanwhile(), transaction.atomic():
         begun = BusState.objects.filter(pk=1, epoch=before).update(epoch=after)
         lost = 0
         if begun and before:

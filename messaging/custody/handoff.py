@@ -10,12 +10,13 @@ import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from django.db import DatabaseError, connection
+from django.db import DatabaseError
 
 from messaging.clock import SYSTEM_CLOCK
 from messaging.custody import epoch, outbox
 from messaging.custody.link import Link
 from messaging.custody.outbox import Key, Published
+from messaging.database_threads import close_database
 from messaging.envelope import Envelope, utc_now
 from messaging.errors import BrokerError, MessagingError, PublishError, PublishUncertain
 from messaging.forking import after_fork
@@ -86,12 +87,12 @@ class Handoff:
                 except DatabaseError as exc:
                     # The rows are as they were and fall due: published twice, marked once.
                     logger.warning("handoff: the database did not answer: %s", exc)
-                    connection.close()
+                    close_database()
                 finally:
                     for _ in batch:
                         self._items.task_done()
         finally:
-            connection.close()
+            close_database()
 
     def _next_batch(self) -> list[_Item] | None:
         """Return what waits; None, and no thread any more, if nothing came for a while."""

@@ -7,7 +7,7 @@ nothing means that it has lost it.
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from django.db import transaction
 from django.db.models import F, Q
@@ -17,8 +17,11 @@ from messaging.custody import outbox
 from messaging.custody.outbox import Key
 from messaging.envelope import Envelope, utc_now
 from messaging.errors import LeaseLost
-from messaging.models import DedupHorizon, InboxMessage, InboxState
+from messaging.forking import without_fork
+from messaging.models import UNENDED, DedupHorizon, InboxMessage, InboxState
 from messaging.text import storable
+
+_SIGNAL_LENGTH: Final = 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +38,7 @@ class Run:
     is_suspect: bool
 
 
+@without_fork
 def done(run: Run, *, copies: int | None = None) -> None:
     """``running --> handled``. With ``atomic=True`` the last statement of its transaction.
 
@@ -48,6 +52,7 @@ def done(run: Run, *, copies: int | None = None) -> None:
         _end(run, InboxState.HANDLED, **values)
 
 
+@without_fork
 def fail(run: Run, *, tries: int, delay_seconds: float, error: str) -> None:
     """``running --> waiting``: tried again later.
 
@@ -67,6 +72,7 @@ def fail(run: Run, *, tries: int, delay_seconds: float, error: str) -> None:
         raise LeaseLost(run.envelope.id)
 
 
+@without_fork
 def keep_failed(
     envelope: Envelope, service: str, *, tries: int, delay_seconds: float, error: str
 ) -> None:
@@ -84,6 +90,7 @@ def keep_failed(
     InboxMessage.objects.bulk_create([row], ignore_conflicts=True)
 
 
+@without_fork
 def park(run: Run, *, tries: int, error: str) -> None:
     """``running --> parked``. In one transaction with the dead letter, which the caller opens.
 
@@ -93,6 +100,7 @@ def park(run: Run, *, tries: int, error: str) -> None:
     _end(run, InboxState.PARKED, attempts=F("attempts") + tries, last_error=storable(error))
 
 
+@without_fork
 def park_unrun(envelope: Envelope, service: str, *, error: str, expired: bool) -> bool:
     """``(none) | ready --> parked | expired`` without a run. In the dead letter's transaction.
 
@@ -123,18 +131,22 @@ def park_unrun(envelope: Envelope, service: str, *, error: str, expired: bool) -
     return not before
 
 
+@without_fork
 def note_death(message_id: str, service: str, signal: str) -> None:
     """Note what killed the process of a run, for whoever reads the dead letter."""
-    InboxMessage.objects.filter(
-        message_id=message_id, service=service, state=InboxState.RUNNING
-    ).update(signal=signal, due_at=utc_now())
+    # Whatever became of the row meanwhile: a relay may have found the process gone before.
+    InboxMessage.objects.filter(message_id=message_id, service=service, state__in=UNENDED).update(
+        signal=storable(signal)[:_SIGNAL_LENGTH]
+    )
 
 
+@without_fork
 def find(message_id: str) -> list[InboxMessage]:
     """Return the rows of a message, one for each service."""
     return list(InboxMessage.objects.filter(message_id=message_id).order_by("service"))
 
 
+@without_fork
 def owe(key: Key) -> None:
     """Have its custodian told again how far this message has come."""
     InboxMessage.objects.filter(
@@ -142,6 +154,7 @@ def owe(key: Key) -> None:
     ).exclude(custodian="").update(owes_receipt=True)
 
 
+@without_fork
 def horizon_of(service: str, source: str) -> datetime | None:
     """Return up to when the inbox has forgotten what a source said."""
     return (

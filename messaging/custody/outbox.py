@@ -14,9 +14,10 @@ from django.db.models import F, Min, Q, Value
 from django.db.models.functions import Coalesce
 
 from messaging import codec
+from messaging.database_threads import off_the_event_loop
 from messaging.envelope import Envelope, MessagePriority, utc_now
 from messaging.errors import PublishError
-from messaging.event_loop import off_the_event_loop
+from messaging.forking import without_fork
 from messaging.models import OPEN, BusState, OutboxMessage, OutboxState
 from messaging.text import storable
 
@@ -55,6 +56,7 @@ class DueMessage:
     failures: int
 
 
+@without_fork
 def store(
     envelope: Envelope,
     *,
@@ -113,6 +115,7 @@ class Published(NamedTuple):
     wait_seconds: float
 
 
+@without_fork
 def mark_published(published: Iterable[Published]) -> None:
     """``pending --> published`` for what the broker has confirmed; idempotent.
 
@@ -137,11 +140,13 @@ def mark_published(published: Iterable[Published]) -> None:
             )
 
 
+@without_fork
 def epoch_now() -> str:
     """Return the present life of the broker's contents, as this database knows it."""
     return BusState.objects.filter(pk=1).values_list("epoch", flat=True).first() or ""
 
 
+@without_fork
 def claim_due(now: datetime, limit: int = BATCH) -> list[DueMessage]:
     """Take rows that are due, the most urgent first; no other relay gets them meanwhile."""
     found: list[DueMessage] = []
@@ -151,6 +156,7 @@ def claim_due(now: datetime, limit: int = BATCH) -> list[DueMessage]:
     return found
 
 
+@without_fork
 def seconds_until_due(now: datetime) -> float | None:
     """Return how long until the next row is due, 0 if one is; None if there is none."""
     due = OutboxMessage.objects.filter(due_at__isnull=False)
@@ -162,6 +168,7 @@ def seconds_until_due(now: datetime) -> float | None:
     return max(0.0, (min(known) - now).total_seconds()) if known else None
 
 
+@without_fork
 def postpone(keys: Iterable[Key], due_at: datetime, error: str = "", *, refused: bool) -> None:
     """Make open rows due at another instant, with the reason.
 
@@ -181,6 +188,7 @@ def postpone(keys: Iterable[Key], due_at: datetime, error: str = "", *, refused:
             _one(key).filter(state__in=OPEN).update(**changes)
 
 
+@without_fork
 def accepted(key: Key, look_at: datetime) -> bool:
     """``pending | published --> accepted``: the receiver has it. Return whether that is news."""
     now = utc_now()
@@ -191,6 +199,7 @@ def accepted(key: Key, look_at: datetime) -> bool:
     )
 
 
+@without_fork
 def settle(key: Key, outcome: str, reason: str = "") -> bool:
     """``open --> handled | parked | expired``: the receiver's word. Return if it was open."""
     now = utc_now()
@@ -207,11 +216,13 @@ def settle(key: Key, outcome: str, reason: str = "") -> bool:
     )
 
 
+@without_fork
 def note_unknown(key: Key) -> None:
     """Note that the receiver has lost a message it had accepted; `reopen` sends it again."""
     _one(key).filter(state=OutboxState.ACCEPTED).update(reason=UNKNOWN)
 
 
+@without_fork
 def resolve(rows: Q, reason: str) -> int:
     """``open --> resolved``, by an operator. Return how many."""
     return OutboxMessage.objects.filter(rows, state__in=OPEN).update(
@@ -219,6 +230,7 @@ def resolve(rows: Q, reason: str) -> int:
     )
 
 
+@without_fork
 def reopen(keys: Sequence[Key]) -> int:
     """``accepted --> pending`` for what the receiver has lost. Safe: its inbox guards it."""
     changed = 0
@@ -231,6 +243,7 @@ def reopen(keys: Sequence[Key]) -> int:
     return changed
 
 
+@without_fork
 def all_lost_by_the_broker() -> int:
     """Make all that was published and not received due at once: the broker came back empty."""
     return OutboxMessage.objects.filter(state=OutboxState.PUBLISHED).update(
@@ -238,6 +251,7 @@ def all_lost_by_the_broker() -> int:
     )
 
 
+@without_fork
 def published_since(instant: datetime) -> int:
     """Make what was published after an instant due at once: a reconnect may have lost it."""
     return OutboxMessage.objects.filter(
@@ -245,6 +259,7 @@ def published_since(instant: datetime) -> int:
     ).update(due_at=utc_now())
 
 
+@without_fork
 def purge(settled_before: datetime, limit: int) -> int:
     """Delete rows whose outcome is old, a batch at a time; return how many."""
     old = (

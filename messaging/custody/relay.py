@@ -5,7 +5,7 @@ import threading
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from django.db import DatabaseError, close_old_connections, connection
+from django.db import DatabaseError, close_old_connections
 
 from messaging import codec
 from messaging.clock import SYSTEM_CLOCK
@@ -15,9 +15,11 @@ from messaging.custody.outbox import DueMessage, Published
 from messaging.custody.receipts import Question
 from messaging.custody.retention import Retention
 from messaging.custody.targets import Targets
+from messaging.database_threads import close_database
 from messaging.envelope import utc_now
 from messaging.errors import BrokerError, MessagingError, PublishError, PublishUncertain
 from messaging.events import broker_lost, broker_recovered, emit, message_stuck
+from messaging.forking import no_fork_meanwhile
 from messaging.models import OutboxState
 
 if TYPE_CHECKING:
@@ -80,17 +82,19 @@ class Relay:
             while not self._stopped.is_set():
                 self._stopped.wait(self._turn())
         finally:
-            connection.close()
+            close_database()
 
     def _turn(self) -> float:
         """Do what is due and return how long to wait before looking again."""
         tick = self._bus.config.relay_tick_seconds
         try:
-            close_old_connections()
+            with no_fork_meanwhile():
+                close_old_connections()
             self._watch_broker()
             while self.work() and not self._stopped.is_set():
                 pass
-            self._retention.turn()
+            with no_fork_meanwhile():
+                self._retention.turn()
             due_in = _seconds_until_due()
         except (BrokerError, PublishUncertain) as exc:
             self._lost_broker(exc)
@@ -98,7 +102,7 @@ class Relay:
         except DatabaseError as exc:
             # Locked, restarted, not migrated yet: rows stay where they are.
             logger.warning("relay: the database did not answer: %s", exc)
-            connection.close()
+            close_database()
             return BROKER_AWAY_SECONDS
         except MessagingError as exc:
             logger.warning("relay: %s", exc)

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from django.db import DatabaseError, connection
+from django.db import DatabaseError
 
 from messaging.clock import SYSTEM_CLOCK
+from messaging.database_threads import close_database
 from messaging.envelope import utc_now
-from messaging.forking import after_fork
+from messaging.forking import after_fork, without_fork
 from messaging.models import InboxMessage, InboxState
 
 logger = logging.getLogger(__name__)
@@ -88,9 +89,10 @@ class Runs:
                     break
             if runs:
                 _renew(runs)
-        connection.close()
+        close_database()
 
 
+@without_fork
 def _renew(runs: dict[str, _Run]) -> None:
     try:
         InboxMessage.objects.filter(
@@ -102,7 +104,7 @@ def _renew(runs: dict[str, _Run]) -> None:
         # The lease outlasts two of these; after that the run may be begun elsewhere, and this
         # one's outcome is refused.
         logger.warning("leases of %d runs could not be renewed: %s", len(runs), exc)
-        connection.close()
+        close_database()
 
 
 #: Of this process.

@@ -11,6 +11,7 @@ from django.db.models import F, Min, Q, QuerySet
 from messaging.custody.owner import is_dead, process
 from messaging.custody.receipts import Entry
 from messaging.envelope import utc_now
+from messaging.forking import without_fork
 from messaging.models import UNENDED, InboxMessage, InboxState
 
 #: Rows of one claim.
@@ -44,6 +45,7 @@ class OwedReceipt:
     entry: Entry
 
 
+@without_fork
 def claim_due(now: datetime, queue_length: Callable[[str], int]) -> list[DueDelivery]:
     """``waiting | running (lease over) --> ready`` for what is due; to be published.
 
@@ -80,6 +82,7 @@ def claim_due(now: datetime, queue_length: Callable[[str], int]) -> list[DueDeli
     return [DueDelivery(row.pk, row.service, row.envelope) for row in found]
 
 
+@without_fork
 def give_back(row_ids: Sequence[int], due_at: datetime) -> None:
     """Make rows due again that could not be published."""
     InboxMessage.objects.filter(pk__in=list(row_ids), state=InboxState.READY).update(
@@ -87,6 +90,7 @@ def give_back(row_ids: Sequence[int], due_at: datetime) -> None:
     )
 
 
+@without_fork
 def end_dead_runs() -> int:
     """End the leases of runs whose process this host knows to be gone; return how many."""
     running = InboxMessage.objects.filter(state=InboxState.RUNNING)
@@ -96,6 +100,7 @@ def end_dead_runs() -> int:
     return running.filter(owner__in=dead, due_at__gt=now).update(due_at=now) if dead else 0
 
 
+@without_fork
 def release(pids: Iterable[int]) -> int:
     """``running --> ready`` for all runs of these processes, which end now and by intent.
 
@@ -111,6 +116,7 @@ def release(pids: Iterable[int]) -> int:
     )
 
 
+@without_fork
 def seconds_until_due(now: datetime) -> float | None:
     """Return how long until the next row is due; None if there is none."""
     first = InboxMessage.objects.filter(due_at__isnull=False).aggregate(first=Min("due_at"))
@@ -118,6 +124,7 @@ def seconds_until_due(now: datetime) -> float | None:
     return None if instant is None else max(0.0, (instant - now).total_seconds())
 
 
+@without_fork
 def claim_receipts() -> list[OwedReceipt]:
     """Take receipts that are owed, after making sure that what they say survives a power cut."""
     rows = list(
@@ -139,6 +146,7 @@ def claim_receipts() -> list[OwedReceipt]:
     ]
 
 
+@without_fork
 def owe_again(receipts: Sequence[OwedReceipt]) -> None:
     """Note that receipts could not be sent."""
     InboxMessage.objects.filter(pk__in=[receipt.row_id for receipt in receipts]).update(

@@ -9,12 +9,14 @@ from typing import Final
 from messaging.custody import outbox
 from messaging.custody.outbox import Key
 from messaging.envelope import utc_now
+from messaging.forking import without_fork
 from messaging.models import UNENDED, InboxMessage, InboxState
 
 #: A receiver that has the message is asked for its outcome this much later.
 LOOK_SECONDS: Final = 600.0
 
 
+@without_fork
 def note_received(key: Key) -> bool:
     """Mark a sent message as its receiver's row has it; return whether there is one.
 

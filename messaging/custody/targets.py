@@ -8,6 +8,7 @@ from messaging.clock import SYSTEM_CLOCK
 from messaging.custody.decision import PATIENCE, Progress, Verdict, decide
 from messaging.custody.link import Link
 from messaging.custody.outbox import DueMessage
+from messaging.forking import without_fork
 from messaging.models import OutboxMessage
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Targets:
             now=now,
         )
 
+    @without_fork
     def _ask_progress(self, target: str, now: datetime) -> Progress:
         patience = timedelta(seconds=PATIENCE * self._bus.config.receipt_timeout_seconds)
         rows = list(

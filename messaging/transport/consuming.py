@@ -57,6 +57,11 @@ class Consumption:
         return self._intake.has_room()
 
     @property
+    def has_consumers(self) -> bool:
+        """Whether anybody waits for messages on this connection."""
+        return bool(self._intake.consumers)
+
+    @property
     def has_buffered(self) -> bool:
         """Whether there is something to deliver without a look at the file."""
         return bool(self._intake.buffer)

@@ -106,10 +106,16 @@ class Transport(virtual.Transport):
         return self
 
     def verify_connection(self, connection: Any) -> bool:
-        """Return whether the connection can still be used."""
-        return self._broker is not None and (
-            not self._broker.store.retired or self._broker.store.inherited
-        )
+        """Return whether the connection can still be used, or has to say itself that it cannot.
+
+        kombu replaces one that cannot in silence, and the new one consumes nothing: who consumes
+        must learn of the loss by an exception.
+        """
+        if self._broker is None:
+            return False
+        store = self._broker.store
+        consumes = self._consumption is not None and self._consumption.has_consumers
+        return not store.retired or store.inherited or consumes
 
     def close_connection(self, connection: Any) -> None:
         """Give back all that this connection holds, and forget its exclusive queues."""

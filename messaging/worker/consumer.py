@@ -13,10 +13,11 @@ from typing import Any
 
 from celery.worker.consumer import Consumer
 from celery.worker.loops import asynloop, synloop
-from django.db import DatabaseError, connection
+from django.db import DatabaseError
 from kombu.message import Message
 
 from messaging.codec import TASK_NAME
+from messaging.database_threads import close_database
 from messaging.deadletter import DeadLetterReason
 from messaging.envelope import Envelope
 from messaging.errors import DecodeError
@@ -102,7 +103,7 @@ class GuardConsumer(Consumer):
         except DatabaseError as exc:
             # Only the text is missing then: the run is counted already, or will be as unended.
             logger.warning("%s: death of its process not noted: %s", envelope.id, exc)
-            connection.close()
+            close_database()
 
     def _park(
         self, message: Message, reason: DeadLetterReason, error: BaseException | str
@@ -124,7 +125,7 @@ class GuardConsumer(Consumer):
             self.app.communicator.parking.park_raw(raw, headers, reason, error)
         except Exception:
             # The database did not take the record: the broker keeps the message.
-            connection.close()
+            close_database()
             logger.exception("a bad message could not be parked; it stays in the queue")
             settle = partial(message.reject_log_error, logger, self.connection_errors, True)
         else:

@@ -5,9 +5,10 @@ and runs a tracer, for canvas, retries, result backends and ETA: features that t
 ones for, or that lose messages. Messages stay plain Celery messages.
 """
 
+import re
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from kombu.message import Message
 
@@ -19,6 +20,8 @@ from messaging.outcome import Outcome
 from messaging.receiver import Receiver
 from messaging.worker.delivery import Delivery
 
+#: In billiard's text about a child that is gone.
+_KILLER: Final = re.compile(r"signal \d+( \(\w+\))?|exitcode -?\d+")
 #: By service name, for the children of a prefork pool: they inherit it, and what travels to them
 #: must be picklable, which a receiver is not.
 RECEIVERS: dict[str, Receiver] = {}
@@ -46,7 +49,8 @@ def deliver_strategy(task: Any, app: Any, consumer: Any) -> Callable[..., None]:
         def lost(error: Any) -> None:
             # The child died or was killed. Nothing is settled: the broker delivers it again.
             text = str(getattr(error, "exception", error))
-            consumer.note_death(envelope, text)
+            killer = _KILLER.search(text)
+            consumer.note_death(envelope, killer[0] if killer else "an unknown cause")
             finish(Outcome(is_settled=False, error=text))
 
         pool.apply_async(

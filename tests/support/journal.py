@@ -21,5 +21,7 @@ class Journal:
     def lines(self, **wanted: Any) -> list[dict[str, Any]]:
         if not self.path.exists():
             return []
-        entries = [json.loads(line) for line in self.path.read_text().splitlines()]
+        # Whole lines only: a reader may see a part of what is being appended.
+        whole, _, _ = self.path.read_text().rpartition("\n")
+        entries = [json.loads(line) for line in whole.splitlines()]
         return [e for e in entries if all(e.get(k) == v for k, v in wanted.items())]

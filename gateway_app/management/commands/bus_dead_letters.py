@@ -5,8 +5,8 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from gateway_app import deadletters
-from gateway_app.commands import BusCommand, table
-from messaging.deadletter import DeadLetterReason
+from gateway_app.commands import BusCommand, add_filters, table
+from gateway_app.models import DeadLetterState
 
 #: Longer errors are cut in the table; ``--json`` has them whole.
 _ERROR_WIDTH = 60
@@ -20,15 +20,12 @@ class Command(BusCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """Add filters and ``--json``."""
         parser.add_argument("--json", action="store_true", help="print only JSON")
-        parser.add_argument("--service", metavar="NAME", help="given up by this service")
-        parser.add_argument("--type", metavar="TYPE", help="of this message type")
-        parser.add_argument("--reason", choices=list(DeadLetterReason), help="for this reason")
+        parser.add_argument("--state", choices=list(DeadLetterState), help="in this state")
+        add_filters(parser)
 
     def run(self, options: dict[str, Any]) -> None:
         """List them."""
-        found = deadletters.find(
-            service=options["service"], type=options["type"], reason=options["reason"]
-        )
+        found = deadletters.find(options)
         letters = [deadletters.describe(letter) for letter in found.iterator()]
         if options["json"]:
             self.print_json(letters)

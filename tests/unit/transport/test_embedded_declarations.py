@@ -132,7 +132,10 @@ def test_a_queue_expires_when_unused_with_its_messages(channel, send, broker, cl
     assert broker.store.read("SELECT count(*) FROM message") == [(0,)]
 
 
-def test_deleting_a_queue_takes_all_its_messages_in_bounded_batches(channel, send, broker):
+def test_deleting_a_queue_takes_all_its_messages_in_bounded_batches(
+    channel, send, broker, monkeypatch
+):
+    monkeypatch.setattr(maintenance.Maintenance, "sweep", lambda _: None)  # the keeper's
     channel.queue_declare("work")
     with channel.batch():
         producer = channel.Producer()

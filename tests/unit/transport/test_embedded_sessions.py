@@ -126,11 +126,11 @@ def test_a_connection_nobody_closed_gives_back_what_it_held(connect, channel, se
     send("held")
     forgotten.channel().basic_get("work")
     forgotten._transport = forgotten._connection = forgotten._default_channel = None
-    gc.collect()
 
     def given_back():
-        # More than once: the broker's own thread may be renewing the session just now, and so
-        # be the last to hold it.
+        # More than once: the broker's own thread may be renewing the session just now, and hold
+        # it while the collector looks.
+        gc.collect()
         broker.end_forgotten_sessions()
         return channel.basic_get("work")
 

@@ -169,6 +169,18 @@ def test_an_idle_consumer_notices_a_deleted_file(url, connect):
         consumer.drain_events(timeout=4)
 
 
+def test_a_loss_that_came_between_two_drains_is_raised_by_the_next(url, connect, broker):
+    """kombu connected again in silence, and a reader of replies consumed nothing any more."""
+    consumer = connect()
+    consumer.channel().queue_declare("work")
+    consumer.default_channel.basic_consume("work", callback=print)
+    with pytest.raises(TimeoutError):
+        consumer.drain_events(timeout=0)
+    broker.store.retire("as its keeper does when the file is gone")
+    with pytest.raises(BrokerUnavailable, match="as its keeper"):
+        consumer.drain_events(timeout=0)
+
+
 def test_a_file_that_vanishes_during_the_commit_makes_the_publish_uncertain(url, channel, broker):
     class Vanishing:
         def __getattr__(self, name):

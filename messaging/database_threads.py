@@ -1,11 +1,13 @@
-"""Database work for callers on an event loop's thread, where Django forbids it."""
+"""Database work on threads: of an event loop, where Django forbids it, and of our own."""
 
 import asyncio
 import threading
 from collections.abc import Callable
 from typing import Any
 
-from django.db import connections
+from django.db import connection, connections
+
+from messaging.forking import no_fork_meanwhile, without_fork
 
 
 def on_event_loop() -> bool:
@@ -30,10 +32,17 @@ def off_the_event_loop(work: Callable[[], Any]) -> None:
         except BaseException as exc:
             failure.append(exc)
         finally:
-            connections.close_all()
+            with no_fork_meanwhile():
+                connections.close_all()
 
     thread = threading.Thread(target=run, name="messaging-outbox")
     thread.start()
     thread.join()
     if failure:
         raise failure[0]
+
+
+@without_fork
+def close_database() -> None:
+    """Close this thread's connection; the next use opens another one."""
+    connection.close()

@@ -1,0 +1,59 @@
+"""``manage.py bus_replay``: have services handle again what they gave up."""
+
+import sys
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from gateway_app import deadletters
+from gateway_app.canary import Plan, replay_all
+from gateway_app.commands import BusCommand, add_filters, host_user, positive
+from gateway_app.models import DeadLetterState
+from gateway_app.progress import Progress
+
+
+class Command(BusCommand):
+    """Replays dead letters."""
+
+    help = (
+        "Have services handle dead letters again, oldest first. Without a filter: all that are "
+        "parked. Ctrl-C leaves nothing half done."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Add filters, and how it is done."""
+        add_filters(parser)
+        parser.add_argument("--limit", type=positive, metavar="N", help="at most so many")
+        parser.add_argument("--rate", type=positive, metavar="N", help="at most so many a second")
+        parser.add_argument(
+            "--canary",
+            action="store_true",
+            help="one first, then a tenth, then the rest; stop where one fails again",
+        )
+        parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
+        parser.add_argument(
+            "--as-new", action="store_true", help="under new ids: also what was handled runs again"
+        )
+        parser.add_argument(
+            "--force", action="store_true", help="also what may have been handled before"
+        )
+
+    def run(self, options: dict[str, Any]) -> None:
+        """Replay them."""
+        found = deadletters.find({**options, "state": DeadLetterState.PARKED})
+        letters = list(found[: options["limit"]])
+        if options["dry_run"]:
+            for letter in letters:
+                self.stdout.write(f"{letter.message_id}  {letter.service}  {letter.type}")
+            self.stdout.write(f"{len(letters)} would be replayed; nothing was changed.")
+            return
+        plan = Plan(
+            actor=host_user(),
+            force=options["force"],
+            as_new=options["as_new"],
+            rate=options["rate"],
+            in_groups=options["canary"],
+        )
+        with Progress(len(letters), sys.stderr) as progress:
+            count = replay_all(letters, plan, lambda _letter: progress.step())
+        self.stdout.write(f"{count} replayed.")

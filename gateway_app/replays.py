@@ -1,0 +1,86 @@
+"""What operators do with dead letters: replay and discard. One transaction each, on record."""
+
+from dataclasses import replace
+from typing import Final
+
+from django.db import transaction
+
+from gateway_app.bus import communicator
+from gateway_app.models import AuditRecord, DeadLetter, DeadLetterState
+from messaging import MessagingError, codec
+from messaging.envelope import Envelope, new_message_id, utc_now
+from messaging.errors import DecodeError
+
+#: Header of a message that was sent as a new one to run an old one again.
+REPLAY_OF_HEADER: Final = "replay_of"
+
+
+class NotReplayed(MessagingError):
+    """A dead letter cannot be replayed. Nothing was changed; the text says what would help."""
+
+
+def replay(letter: DeadLetter, *, actor: str, force: bool = False, as_new: bool = False) -> bool:
+    """``parked --> replayed``: have the service handle the message again.
+
+    The message keeps its id, with one generation more, and is under the gateway's custody: its
+    service runs it although it is on record there, and if it is given up again there is a new
+    dead letter. Idempotent: two operators replay it once.
+
+    Args:
+        letter: a row; how it looks in the database now is what counts.
+        actor: who wants it.
+        force: also if it may have been handled before.
+        as_new: under a new id, also where the message was handled meanwhile.
+
+    Returns:
+        Whether it was parked until now.
+
+    Raises:
+        NotReplayed: it is no message, or needs force.
+    """
+    envelope = _envelope_of(letter)
+    if letter.may_have_been_handled and not force:
+        raise NotReplayed(
+            f"{letter.message_id} may have been handled before; --force replays it all the same"
+        )
+    again = envelope.replayed_to(letter.service, custodian=communicator.name)
+    if as_new:
+        headers = {**envelope.headers, REPLAY_OF_HEADER: envelope.id}
+        again = replace(again, id=new_message_id(), generation=0, headers=headers)
+    with transaction.atomic():
+        if not _move(letter, DeadLetterState.REPLAYED, actor, "replay", f"as {again.id}"):
+            return False
+        communicator.bus.dispatch.send(again, delay=None, may_repeat=True)
+    return True
+
+
+def discard(letter: DeadLetter, *, actor: str, why: str = "") -> bool:
+    """``parked --> discarded``. Return whether it was parked until now."""
+    with transaction.atomic():
+        return _move(letter, DeadLetterState.DISCARDED, actor, "discard", why)
+
+
+def _move(
+    letter: DeadLetter, state: DeadLetterState, actor: str, action: str, detail: str
+) -> bool:
+    parked = DeadLetter.objects.filter(pk=letter.pk, state=DeadLetterState.PARKED)
+    if not parked.update(state=state):
+        return False
+    AuditRecord.objects.create(
+        at=utc_now(),
+        actor=actor,
+        action=action,
+        message_id=letter.message_id,
+        service=letter.service,
+        detail=detail,
+    )
+    return True
+
+
+def _envelope_of(letter: DeadLetter) -> Envelope:
+    if letter.envelope is None:
+        raise NotReplayed(f"{letter.message_id} was no message; it can only be discarded")
+    try:
+        return codec.from_mapping(letter.envelope)
+    except DecodeError as exc:
+        raise NotReplayed(f"{letter.message_id}: {exc}; it can only be discarded") from exc
