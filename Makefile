@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 #: The Python that makes the virtual environment: 3.11 or later.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 
+#: Tests mostly wait for processes and timers, so more at a time than there are cores.
+TEST_PROCESSES ?= 3
+
 # A stamp is touched when what it stands for was installed: make installs again only when a
 # requirement has changed since.
 SETUP := $(VENV)/.setup
@@ -25,7 +28,7 @@ run: $(SETUP) ## Run gateway, beat, Flower and all services here until Ctrl-C
 	@$(BIN)/python manage.py run_stack
 
 test: $(SETUP) ## Run all tests; REQUIRE_BROKERS=1 fails where RabbitMQ or Redis is missing
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist worksteal
 
 check: $(SETUP_CHECK) ## Check format, lint, types and import layers
 	$(BIN)/ruff format --check .

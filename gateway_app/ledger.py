@@ -14,7 +14,7 @@ from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Sum
 from gateway_app.bus import communicator
 from gateway_app.models import AuditRecord, DeadLetter
 from messaging.compose import id_of
-from messaging.custody import outbox
+from messaging.custody import operating, outbox
 from messaging.envelope import utc_now
 from messaging.models import (
     OPEN,
@@ -103,7 +103,7 @@ def reopen(actor: str) -> int:
         outbox.Key(row.message_id, row.target, row.generation)
         for row in _lost_by_receivers(OutboxMessage.objects.filter(under_custody=True))
     ]
-    count = outbox.reopen(keys)
+    count = operating.reopen(keys)
     AuditRecord.objects.bulk_create(
         AuditRecord(
             at=utc_now(),

@@ -4,13 +4,13 @@
 a receipt may come at any time and skip states; ``resolve`` is an operator's.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from django.db import DatabaseError, connection, transaction
-from django.db.models import F, Min, Q, Value
+from django.db.models import F, Min, QuerySet, Value
 from django.db.models.functions import Coalesce
 
 from messaging import codec
@@ -127,7 +127,7 @@ def mark_published(published: Iterable[Published]) -> None:
         # Inside the transaction: the epoch must not change between the look and the marks.
         current = epoch_now()
         for key, epoch, wait_seconds in published:
-            row = _one(key).filter(state__in=(OutboxState.PENDING, OutboxState.PUBLISHED))
+            row = copy_of(key).filter(state__in=(OutboxState.PENDING, OutboxState.PUBLISHED))
             row.filter(under_custody=False).delete()
             wait = wait_seconds if epoch == current else 0.0
             row.update(
@@ -185,7 +185,7 @@ def postpone(keys: Iterable[Key], due_at: datetime, error: str = "", *, refused:
         changes["failures"] = F("failures") + 1
     with transaction.atomic():
         for key in keys:
-            _one(key).filter(state__in=OPEN).update(**changes)
+            copy_of(key).filter(state__in=OPEN).update(**changes)
 
 
 @without_fork
@@ -193,7 +193,7 @@ def accepted(key: Key, look_at: datetime) -> bool:
     """``pending | published --> accepted``: the receiver has it. Return whether that is news."""
     now = utc_now()
     return bool(
-        _one(key)
+        copy_of(key)
         .filter(state__in=(OutboxState.PENDING, OutboxState.PUBLISHED))
         .update(state=OutboxState.ACCEPTED, told_at=now, due_at=look_at, last_error="")
     )
@@ -204,7 +204,7 @@ def settle(key: Key, outcome: str, reason: str = "") -> bool:
     """``open --> handled | parked | expired``: the receiver's word. Return if it was open."""
     now = utc_now()
     return bool(
-        _one(key)
+        copy_of(key)
         .filter(state__in=OPEN, under_custody=True)
         .update(
             state=outcome,
@@ -219,28 +219,7 @@ def settle(key: Key, outcome: str, reason: str = "") -> bool:
 @without_fork
 def note_unknown(key: Key) -> None:
     """Note that the receiver has lost a message it had accepted; `reopen` sends it again."""
-    _one(key).filter(state=OutboxState.ACCEPTED).update(reason=UNKNOWN)
-
-
-@without_fork
-def resolve(rows: Q, reason: str) -> int:
-    """``open --> resolved``, by an operator. Return how many."""
-    return OutboxMessage.objects.filter(rows, state__in=OPEN).update(
-        state=OutboxState.RESOLVED, due_at=None, settled_at=utc_now(), reason=storable(reason)
-    )
-
-
-@without_fork
-def reopen(keys: Sequence[Key]) -> int:
-    """``accepted --> pending`` for what the receiver has lost. Safe: its inbox guards it."""
-    changed = 0
-    for key in keys:
-        changed += (
-            _one(key)
-            .filter(state=OutboxState.ACCEPTED)
-            .update(state=OutboxState.PENDING, due_at=utc_now(), reason="", told_at=None)
-        )
-    return changed
+    copy_of(key).filter(state=OutboxState.ACCEPTED).update(reason=UNKNOWN)
 
 
 @without_fork
@@ -270,7 +249,8 @@ def purge(settled_before: datetime, limit: int) -> int:
     return OutboxMessage.objects.filter(pk__in=list(old)).delete()[0]
 
 
-def _one(key: Key) -> Any:
+def copy_of(key: Key) -> QuerySet[OutboxMessage]:
+    """Return the row of one copy, as a query to narrow and change."""
     return OutboxMessage.objects.filter(
         message_id=key.message_id, target=key.target, generation=key.generation
     )

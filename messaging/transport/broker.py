@@ -115,7 +115,7 @@ class Broker:
             lost = [session for session in living if not sessions.renew(db, session.id, now)]
         for session in lost:
             session.is_lost = True
-        self.publisher.wake_sessions(session.id for session in lost)
+            session.wakeups.wake()
 
     def end_dead_sessions(self, expired: Iterable[int] = ()) -> None:
         """Give back what sessions of dead processes hold, and those named here.
@@ -148,7 +148,8 @@ class Broker:
 
     def wake_own_sessions(self) -> None:
         """Have every session of this process look for messages, and at its own state."""
-        self.publisher.wake_sessions(list(self._sessions.keys()))
+        for session in list(self._sessions.values()):
+            session.wakeups.wake()
 
 
 #: Patience of repairs, which no caller waits for.

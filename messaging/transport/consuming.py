@@ -47,14 +47,14 @@ class Consumption:
             return self._session
 
     @property
-    def session_id(self) -> int | None:
-        """The id of the session, None if there is none yet."""
-        return None if self._session is None else self._session.id
-
-    @property
     def has_room(self) -> bool:
         """Whether all consumers may take another message before the acks that wait are made."""
         return self._intake.has_room()
+
+    @property
+    def session_id(self) -> int | None:
+        """The id of the session, None if there is none yet."""
+        return None if self._session is None else self._session.id
 
     @property
     def has_consumers(self) -> bool:
@@ -132,10 +132,16 @@ class Consumption:
         for datagram in self.session.wakeups.drain():
             self._intake.take_over(datagram)
 
+    def wake(self) -> None:
+        """Have whoever waits for this connection look again. From any thread."""
+        session = self._session
+        if session is not None:
+            session.wakeups.wake()
+
     def _wake_drain(self) -> None:
         """Have another thread look again that is in `drain`: its window may have opened."""
-        if self._is_looking and self._session is not None:
-            self.broker.publisher.wake_sessions([self._session.id])
+        if self._is_looking:
+            self.wake()
 
     def deliver_one(self) -> bool:
         """Hand the next buffered message to its consumer; return whether there was one."""

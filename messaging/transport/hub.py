@@ -44,9 +44,7 @@ class HubDrain:
         """Have the loop look at this connection. From any thread."""
         if not self._is_scheduled:
             self._is_scheduled = True
-            session_id = self._consumption.session_id
-            if session_id is not None:
-                self._consumption.broker.publisher.wake_sessions([session_id])
+            self._consumption.wake()
 
     def _on_ack(self) -> None:
         """Have an ack flushed: with the next claim where one can come before, or soon."""

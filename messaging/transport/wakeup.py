@@ -91,6 +91,10 @@ class WakeSocket:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
         self._socket.bind(self._address)
+        # Connected: it reaches this socket also when its name is gone.
+        self._own_sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._own_sender.setblocking(False)
+        self._own_sender.connect(self._address)
         self._poll = select.poll()
         self._poll.register(self._socket, select.POLLIN)
         self._buffer = bytearray(_LARGEST_DATAGRAM)
@@ -98,6 +102,13 @@ class WakeSocket:
     def fileno(self) -> int:
         """Return the descriptor, for an event loop to watch."""
         return self._socket.fileno()
+
+    def wake(self) -> None:
+        """Have whoever waits here look. From any thread; never blocks, never raises."""
+        try:
+            self._own_sender.send(b"")
+        except OSError:
+            return  # full: it will look anyway; closed: nobody waits
 
     def drain(self) -> list[bytes]:
         """Take all pending datagrams; return the messages that were handed over.
@@ -120,8 +131,10 @@ class WakeSocket:
 
     def __del__(self) -> None:
         self._socket.close()  # leaves the file: this may be a child's copy of its parent's
+        self._own_sender.close()
 
     def close(self) -> None:
         """Close the socket and remove its file."""
         Path(self._address).unlink(missing_ok=True)
         self._socket.close()
+        self._own_sender.close()

@@ -9,7 +9,7 @@ from django.db.models import Q
 
 from gateway_app import ledger
 from messaging import MessagePriority
-from messaging.custody import outbox
+from messaging.custody import operating, outbox
 from messaging.custody.arrival import ONLY_COPY
 from messaging.custody.begin import begin
 from messaging.custody.inbox import Run, done, fail
@@ -52,7 +52,7 @@ def test_every_message_is_in_one_place_and_the_sum_is_right() -> None:
     for number in range(5):
         sent(number)
     done(begun(sent(5)))
-    outbox.resolve(Q(message_id=sent(6).id), "no longer wanted")
+    operating.resolve(Q(message_id=sent(6).id), "no longer wanted")
     counts = ledger.account().counts
     assert counts == {
         "accepted": 7,

@@ -1,8 +1,10 @@
 """Forks, wake-ups, and the event loop."""
 
 import os
+import shutil
 import threading
 import traceback
+from pathlib import Path
 from typing import Any
 
 import kombu
@@ -299,6 +301,22 @@ def test_a_replaced_file_surfaces_in_the_event_loop_as_a_connection_error(url, c
     with pytest.raises(connection.connection_errors):
         run()
     assert Broker.at(files_of(url)) is not connection.transport.broker
+
+
+def test_a_loss_of_all_files_and_sockets_surfaces_in_the_event_loop(
+    url, connection, channel, broker, hub
+):
+    """A worker whose broker folder was emptied waited for ever: its wake-up had no name left."""
+    channel.queue_declare("work")
+    channel.basic_consume("work", callback=print)
+    connection.register_with_event_loop(hub)
+    turn(hub, lambda: hub.poller is not None, turns=5)
+    hub.run_once()
+    shutil.rmtree(Path(files_of(url).database).parent)
+    with pytest.raises(BrokerUnavailable):
+        broker.store.check()  # as its keeper does every second
+    with pytest.raises(BrokerUnavailable):
+        turn(hub, lambda: False, turns=5)
 
 
 def test_a_delayed_message_is_delivered_by_the_event_loop_when_due(connection, channel, send, hub):

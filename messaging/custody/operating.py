@@ -1,0 +1,32 @@
+"""What operators do with rows of the outbox. They put it on record, see `gateway_app.ledger`."""
+
+from collections.abc import Sequence
+
+from django.db.models import Q
+
+from messaging.custody.outbox import Key, copy_of
+from messaging.envelope import utc_now
+from messaging.forking import without_fork
+from messaging.models import OPEN, OutboxMessage, OutboxState
+from messaging.text import storable
+
+
+@without_fork
+def resolve(rows: Q, reason: str) -> int:
+    """``open --> resolved``, by an operator. Return how many."""
+    return OutboxMessage.objects.filter(rows, state__in=OPEN).update(
+        state=OutboxState.RESOLVED, due_at=None, settled_at=utc_now(), reason=storable(reason)
+    )
+
+
+@without_fork
+def reopen(keys: Sequence[Key]) -> int:
+    """``accepted --> pending`` for what the receiver has lost. Safe: its inbox guards it."""
+    changed = 0
+    for key in keys:
+        changed += (
+            copy_of(key)
+            .filter(state=OutboxState.ACCEPTED)
+            .update(state=OutboxState.PENDING, due_at=utc_now(), reason="", told_at=None)
+        )
+    return changed
