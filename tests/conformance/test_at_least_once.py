@@ -26,11 +26,11 @@ def test_kill_9_in_the_middle_of_500_messages_loses_what_the_broker_admits_to_an
     installation: Installation,
 ) -> None:
     sender = installation.communicator()
+    for number in range(500):
+        data = {"n": number, "seconds": 0.01}
+        sender.send_to_service("killed", "work", data, priority=MessagePriority.NORMAL)
     first = installation.start_worker("killed")
     journal = installation.journal("killed")
-    for number in range(500):
-        data = {"n": number, "seconds": 0.005}
-        sender.send_to_service("killed", "work", data, priority=MessagePriority.NORMAL)
     eventually(lambda: len(journal.lines(event="handled")) >= 100)
     first.kill()
     handled_by_first = len(journal.lines(event="handled"))
