@@ -147,6 +147,12 @@ class Stack:
             for process in processes:
                 process.kill()
 
+    def kill(self, *names: str) -> None:
+        """Kill these processes with -9, as if they had crashed."""
+        self._expected.difference_update(names)
+        for name in names:
+            self.processes[name].kill()
+
     def _unready(self, names: Sequence[str]) -> list[str]:
         return [name for name in names if not self._is_ready(name)]
 

@@ -5,18 +5,42 @@ from typing import Final
 from django.conf import settings
 
 from gateway_app.preconditions import require_broker
-from gateway_app.procfile import read_procfile
+from gateway_app.procfile import ProcfileEntry, read_procfile
 from gateway_app.stack import Stack, StackError
 from gateway_app.tour.cleanup import remove_namespace
+from gateway_app.tour.names import SERVICE
+from gateway_app.tour.records import Records
 from gateway_app.tour.sandbox import Sandbox, make_sandbox
 from gateway_app.tour.screen import Screen
 from gateway_app.tour.stage import Stage, Step, StepFailed
-from gateway_app.tour.steps import broadcast, request, scrape, start
+from gateway_app.tour.steps import (
+    account,
+    broadcast,
+    broadcast_while_down,
+    kill,
+    request,
+    retries,
+    scrape,
+    start,
+    wipe,
+)
 from messaging import MessagingError, ServiceCommunicator
 from messaging.clock import SYSTEM_CLOCK
 
 #: In the order they are played; each may rely on those before it.
-STEPS: Final[tuple[Step, ...]] = (start.STEP, request.STEP, broadcast.STEP, scrape.STEP)
+STEPS: Final[tuple[Step, ...]] = (
+    start.STEP,
+    request.STEP,
+    broadcast.STEP,
+    scrape.STEP,
+    retries.STEP,
+    broadcast_while_down.STEP,
+    kill.STEP,
+    wipe.STEP,
+    account.STEP,
+)
+#: The service that the tour breaks; no part of the system.
+VICTIM: Final = ProcfileEntry(SERVICE, "celery -A gateway_app.tour.service worker")
 
 #: Processes of the Procfile that the tour has no use for.
 LEFT_OUT: Final = frozenset({"flower"})
@@ -57,24 +81,32 @@ def _play_in(sandbox: Sandbox, screen: Screen) -> bool:
     communicator = ServiceCommunicator("demo", config=sandbox.config)
     entries = read_procfile(settings.BASE_DIR / "Procfile")
     stack = Stack(
-        [entry for entry in entries if entry.name not in LEFT_OUT],
+        [*(entry for entry in entries if entry.name not in LEFT_OUT), VICTIM],
         directory=settings.BASE_DIR,
         log_dir=sandbox.log_dir,
         environment=sandbox.environment,
         communicator=communicator,
         gateway_url=sandbox.gateway_url,
     )
-    stage = Stage(stack=stack, communicator=communicator, note=screen.note)
+    records = Records(sandbox.database)
+    stage = Stage(
+        stack=stack,
+        communicator=communicator,
+        sandbox=sandbox,
+        records=records,
+        note=screen.note,
+    )
     require_broker(communicator.bus)
     try:
         with stack:
             screen.note("making the database")
             sandbox.migrate()
+            records.prepare()
             is_good = _play_steps(stage, screen)
             screen.note("stopping everything")
     finally:
         if not sandbox.is_broker_embedded:
-            remove_namespace(communicator.bus, stack.services)
+            remove_namespace(communicator.bus, stack.services, records.epochs())
         communicator.close()
     return is_good
 

@@ -5,13 +5,15 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from gateway_app.stack import Stack
+from gateway_app.tour.records import Records
+from gateway_app.tour.sandbox import Sandbox
 from messaging import ServiceCommunicator
 from messaging.clock import SYSTEM_CLOCK
 
 T = TypeVar("T")
 
 #: Everything in the tour takes milliseconds; this is what a busy machine may make of them.
-EVENTUALLY_SECONDS: Final = 10.0
+EVENTUALLY_SECONDS: Final = 20.0
 #: Pause between looks; each look is a request, so not too short.
 LOOK_SECONDS: Final = 0.05
 
@@ -28,26 +30,33 @@ class Stage:
     stack: Stack
     #: Speaks to the services from outside, as one more service would.
     communicator: ServiceCommunicator
+    #: Where they play; runs commands there.
+    sandbox: Sandbox
+    #: What is in its database.
+    records: Records
     #: Tells what a step waits for, while it waits.
     note: Callable[[str], object]
 
-    def eventually(self, what: str, look: Callable[[], T | None]) -> T:
+    def eventually(
+        self, what: str, look: Callable[[], T | None], seconds: float = EVENTUALLY_SECONDS
+    ) -> T:
         """Look until there is something to see, and return it.
 
         Args:
             what: is waited for, for people.
             look: returns None where there is nothing yet.
+            seconds: how long to look.
 
         Raises:
-            StepFailed: there was nothing for `EVENTUALLY_SECONDS`.
+            StepFailed: there was nothing for so long.
             StackError: a process died meanwhile.
         """
         self.note(f"waiting for {what}")
-        give_up_at = SYSTEM_CLOCK.monotonic() + EVENTUALLY_SECONDS
+        give_up_at = SYSTEM_CLOCK.monotonic() + seconds
         while (seen := look()) is None:
             self.stack.check()
             if SYSTEM_CLOCK.monotonic() > give_up_at:
-                raise StepFailed(f"no {what} within {EVENTUALLY_SECONDS:g} s")
+                raise StepFailed(f"no {what} within {seconds:g} s")
             SYSTEM_CLOCK.sleep(LOOK_SECONDS)
         return seen
 
