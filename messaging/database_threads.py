@@ -1,11 +1,13 @@
 """Database work on threads: of an event loop, where Django forbids it, and of our own."""
 
 import asyncio
+import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from django.db import connection, connections
+from django.db import connection, connections, transaction
 
 from messaging.forking import no_fork_meanwhile, without_fork
 
@@ -40,6 +42,32 @@ def off_the_event_loop(work: Callable[[], Any]) -> None:
     thread.join()
     if failure:
         raise failure[0]
+
+
+@contextmanager
+def write_transaction() -> Iterator[None]:
+    """Run the block in a transaction that writes; on SQLite threads of this process take turns.
+
+    One writer at a time is all that SQLite has, and who finds it busy sleeps for a millisecond or
+    ten; waiting for each other here wakes at once.
+    """
+    if connection.vendor != "sqlite" or connection.in_atomic_block:
+        with transaction.atomic():
+            yield
+        return
+    with _turns, transaction.atomic():
+        yield
+
+
+_turns = threading.RLock()
+
+
+def _forget_turns() -> None:
+    global _turns
+    _turns = threading.RLock()  # another thread of the parent may have held it
+
+
+os.register_at_fork(after_in_child=_forget_turns)
 
 
 @without_fork

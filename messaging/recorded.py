@@ -7,8 +7,6 @@ copies that a relay published, and what a broker delivers again.
 import logging
 from typing import TYPE_CHECKING, Any
 
-from django.db import transaction
-
 from messaging.attempts import GiveUp, Round, next_step, run_round
 from messaging.custody import inbox
 from messaging.custody.arrival import Arrival
@@ -17,6 +15,7 @@ from messaging.custody.inbox import Run
 from messaging.custody.link import Link
 from messaging.custody.receipts import Entry
 from messaging.custody.runs import RUNS
+from messaging.database_threads import write_transaction
 from messaging.deadletter import DeadLetterReason
 from messaging.envelope import Envelope
 from messaging.errors import LeaseLost
@@ -94,7 +93,7 @@ class RecordedReceiver:
 
     def _attempt(self, run: Run, handler: Handler, message: Envelope) -> Any:
         if handler.atomic:
-            with transaction.atomic():
+            with write_transaction():
                 answer = handler.call(message)
                 inbox.done(run, copies=answer if handler.is_fan_out else None)
         else:
@@ -114,7 +113,7 @@ class RecordedReceiver:
 
     def _give_up(self, run: Run, tries: int, step: GiveUp) -> Outcome:
         """Park: the row's end and the dead letter in one transaction."""
-        with transaction.atomic():
+        with write_transaction():
             inbox.park(run, tries=tries, error=_text(step.error))
             self._communicator.parking.park(
                 run.envelope, step.reason, step.error, attempts=run.attempts + tries
@@ -123,7 +122,7 @@ class RecordedReceiver:
 
     def _park_unrun(self, envelope: Envelope, wanted: MustPark) -> Outcome:
         is_expired = wanted.reason is DeadLetterReason.EXPIRED
-        with transaction.atomic():
+        with write_transaction():
             parked = inbox.park_unrun(
                 envelope,
                 self._communicator.name,

@@ -9,15 +9,17 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
-from django.db import connection, transaction
+from django.db import connection
 
 from messaging import codec
 from messaging.custody import outbox
 from messaging.custody.arrival import Arrival
-from messaging.custody.inbox import Run, horizon_of
+from messaging.custody.hot import horizon_of
+from messaging.custody.inbox import Run
 from messaging.custody.outbox import Key
 from messaging.custody.owner import is_dead, this_process
 from messaging.custody.runs import LEASE_SECONDS, RUNS
+from messaging.database_threads import write_transaction
 from messaging.deadletter import DeadLetterReason
 from messaging.envelope import Envelope, utc_now
 from messaging.forking import without_fork
@@ -65,7 +67,7 @@ def begin(
     """
     token = secrets.token_hex(8)
     try:
-        with transaction.atomic():
+        with write_transaction():
             begun = None
             while begun is None:
                 begun = _begin(envelope, service, arrival, max_deaths, token) or _why_not(

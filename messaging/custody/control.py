@@ -8,14 +8,14 @@ from collections import defaultdict
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError
 from kombu.message import Message
 
-from messaging.custody import inbox, outbox
+from messaging.custody import hot, inbox, outbox
 from messaging.custody.link import Link
 from messaging.custody.outbox import Key
 from messaging.custody.receipts import SETTLED, UNKNOWN, Ask, Entry, Receipt, read
-from messaging.database_threads import close_database
+from messaging.database_threads import close_database, write_transaction
 from messaging.envelope import utc_now
 from messaging.errors import BrokerUnavailable, DecodeError
 from messaging.forking import no_fork_meanwhile
@@ -75,7 +75,7 @@ class Control:
 
     def _apply(self, messages: list[Message]) -> dict[str, list[Entry]]:
         answers: dict[str, list[Entry]] = defaultdict(list)
-        with no_fork_meanwhile(), transaction.atomic():
+        with no_fork_meanwhile(), write_transaction():
             for message in messages:
                 try:
                     said = read(message.headers.get("task"), message.body)
@@ -112,7 +112,7 @@ def answer_to(ask: Ask, service: str) -> list[Entry]:
         message_id, generation = question.message_id, question.generation
         row = InboxMessage.objects.filter(message_id=message_id, service=service).first()
         if row is None:
-            horizon = inbox.horizon_of(service, question.source)
+            horizon = hot.horizon_of(service, question.source)
             is_forgotten = horizon is not None and question.created_at <= horizon.timestamp()
             outcome = SETTLED if is_forgotten else UNKNOWN
             answers.append(Entry(message_id, generation, outcome))

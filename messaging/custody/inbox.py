@@ -6,19 +6,19 @@ nothing means that it has lost it.
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final
 
-from django.db import transaction
 from django.db.models import F, Q
 
 from messaging import codec
-from messaging.custody import outbox
+from messaging.custody import hot, outbox
 from messaging.custody.outbox import Key
+from messaging.database_threads import write_transaction
 from messaging.envelope import Envelope, utc_now
 from messaging.errors import LeaseLost
 from messaging.forking import without_fork
-from messaging.models import UNENDED, DedupHorizon, InboxMessage, InboxState
+from messaging.models import UNENDED, InboxMessage, InboxState
 from messaging.text import storable
 
 _SIGNAL_LENGTH: Final = 40
@@ -45,11 +45,8 @@ def done(run: Run, *, copies: int | None = None) -> None:
     Raises:
         LeaseLost: another run owns the row now. Roll back.
     """
-    values: dict[str, Any] = {"unended_runs": 0, "last_error": "", "signal": ""}
-    if copies is not None:
-        values["copies"] = copies
-    with transaction.atomic():
-        _end(run, InboxState.HANDLED, **values)
+    with write_transaction():
+        _end(run, InboxState.HANDLED, copies=copies)
 
 
 @without_fork
@@ -97,7 +94,7 @@ def park(run: Run, *, tries: int, error: str) -> None:
     Raises:
         LeaseLost: another run owns the row now. Roll back.
     """
-    _end(run, InboxState.PARKED, attempts=F("attempts") + tries, last_error=storable(error))
+    _end(run, InboxState.PARKED, tries=tries, error=error)
 
 
 @without_fork
@@ -154,30 +151,23 @@ def owe(key: Key) -> None:
     ).exclude(custodian="").update(owes_receipt=True)
 
 
-@without_fork
-def horizon_of(service: str, source: str) -> datetime | None:
-    """Return up to when the inbox has forgotten what a source said."""
-    return (
-        DedupHorizon.objects.filter(service=service, source=source)
-        .values_list("purged_upto", flat=True)
-        .first()
-    )
-
-
-def _end(run: Run, state: InboxState, **values: Any) -> None:
+def _end(
+    run: Run, state: InboxState, *, tries: int = 0, error: str = "", copies: int | None = None
+) -> None:
     """``running --> state`` and tell the custodian, where its row is in this database."""
-    envelope = run.envelope
-    told = _tell_here(envelope, run.service, state, str(values.get("last_error", "")))
-    changed = _owned(run).update(
-        state=state,
-        run_token="",
-        due_at=None,
-        finished_at=utc_now(),
-        owes_receipt=bool(envelope.custodian) and not told,
-        **values,
-    )
-    if not changed:
-        raise LeaseLost(envelope.id)
+    told = _tell_here(run.envelope, run.service, state, error)
+    values = {
+        "row_id": run.row_id,
+        "token": run.token,
+        "state": state.value,
+        "now": utc_now(),
+        "owes_receipt": bool(run.envelope.custodian) and not told,
+        "tries": tries,
+        "last_error": storable(error),
+        "copies": copies,
+    }
+    if not hot.run(hot.END_RUN, values):
+        raise LeaseLost(run.envelope.id)
 
 
 def _tell_here(envelope: Envelope, service: str, outcome: str, reason: str = "") -> bool:

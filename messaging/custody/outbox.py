@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-from django.db import DatabaseError, connection, transaction
-from django.db.models import F, Min, QuerySet, Value
-from django.db.models.functions import Coalesce
+from django.db import DatabaseError, connection
+from django.db.models import F, Min, QuerySet
 
 from messaging import codec
-from messaging.database_threads import off_the_event_loop
+from messaging.custody import hot
+from messaging.database_threads import off_the_event_loop, write_transaction
 from messaging.envelope import Envelope, MessagePriority, utc_now
 from messaging.errors import PublishError
 from messaging.forking import without_fork
@@ -81,28 +81,32 @@ def store(
         PublishError: the database did not take it. NOT sent; safe to send again.
     """
     now = utc_now()
-    row = OutboxMessage(
-        message_id=envelope.id,
-        target=envelope.target if to is None else to,
-        generation=envelope.generation,
-        source=envelope.source,
-        type=envelope.type,
-        kind=envelope.kind.value,
-        priority=envelope.priority.value,
-        urgency=URGENCY[envelope.priority],
-        created_at=now,
-        expires_at=envelope.expires_at,
-        envelope=codec.encode(envelope, None),
-        under_custody=under_custody,
-        state=OutboxState.PENDING,
-        due_at=now + timedelta(seconds=delay_seconds),
-        last_error=storable(error),
-    )
+    target = envelope.target if to is None else to
+    row = {
+        "message_id": envelope.id,
+        "target": target,
+        "generation": envelope.generation,
+        "source": envelope.source,
+        "type": envelope.type,
+        "kind": envelope.kind.value,
+        "priority": envelope.priority.value,
+        "urgency": URGENCY[envelope.priority],
+        "created_at": now,
+        "expires_at": envelope.expires_at,
+        "envelope": codec.encode(envelope, None),
+        "under_custody": under_custody,
+        "state": OutboxState.PENDING.value,
+        "due_at": now + timedelta(seconds=delay_seconds),
+        "publishes": 0,
+        "failures": 0,
+        "last_error": storable(error),
+        "reason": "",
+    }
     try:
-        off_the_event_loop(lambda: OutboxMessage.objects.bulk_create([row], ignore_conflicts=True))
+        off_the_event_loop(lambda: hot.insert(OutboxMessage._meta.db_table, row))
     except DatabaseError as exc:
         raise PublishError(f"the outbox could not take {envelope.type!r}: {exc}") from exc
-    return Key(row.message_id, row.target, row.generation)
+    return Key(envelope.id, target, envelope.generation)
 
 
 class Published(NamedTuple):
@@ -123,21 +127,19 @@ def mark_published(published: Iterable[Published]) -> None:
     the broker has lost since, is due at once.
     """
     now = utc_now()
-    with transaction.atomic():
+    with write_transaction():
         # Inside the transaction: the epoch must not change between the look and the marks.
         current = epoch_now()
-        for key, epoch, wait_seconds in published:
-            row = copy_of(key).filter(state__in=(OutboxState.PENDING, OutboxState.PUBLISHED))
-            row.filter(under_custody=False).delete()
-            wait = wait_seconds if epoch == current else 0.0
-            row.update(
-                state=OutboxState.PUBLISHED,
-                published_at=now,
-                first_published_at=Coalesce("first_published_at", Value(now)),
-                publishes=F("publishes") + 1,
-                due_at=now + timedelta(seconds=wait),
-                last_error="",
-            )
+        rows = [
+            {
+                **key._asdict(),
+                "now": now,
+                "due_at": now + timedelta(seconds=wait_seconds if epoch == current else 0.0),
+            }
+            for key, epoch, wait_seconds in published
+        ]
+        hot.run_each(hot.FORGET_PUBLISHED, rows)
+        hot.run_each(hot.MARK_PUBLISHED, rows)
 
 
 @without_fork
@@ -183,7 +185,7 @@ def postpone(keys: Iterable[Key], due_at: datetime, error: str = "", *, refused:
         changes["last_error"] = storable(error)
     if refused:
         changes["failures"] = F("failures") + 1
-    with transaction.atomic():
+    with write_transaction():
         for key in keys:
             copy_of(key).filter(state__in=OPEN).update(**changes)
 
@@ -202,18 +204,13 @@ def accepted(key: Key, look_at: datetime) -> bool:
 @without_fork
 def settle(key: Key, outcome: str, reason: str = "") -> bool:
     """``open --> handled | parked | expired``: the receiver's word. Return if it was open."""
-    now = utc_now()
-    return bool(
-        copy_of(key)
-        .filter(state__in=OPEN, under_custody=True)
-        .update(
-            state=outcome,
-            settled_at=now,
-            told_at=Coalesce("told_at", Value(now)),
-            due_at=None,
-            reason=storable(reason),
-        )
-    )
+    values = {
+        **key._asdict(),
+        "outcome": str(outcome),
+        "now": utc_now(),
+        "reason": storable(reason),
+    }
+    return hot.run(hot.SETTLE, values) > 0
 
 
 @without_fork
