@@ -1,14 +1,16 @@
 """Fixtures shared by every suite."""
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.support.brokers import BROKERS, Features, require
+from tests.support.brokers import BROKERS, Features, broker_at, require
 from tests.support.installation import ROOT, Installation
 
 
@@ -24,12 +26,56 @@ def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "gateway.sqlite3"
 
 
-@pytest.fixture(scope="session", params=list(BROKERS))
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let `manage.py bus_conformance` name a broker and read what became of each promise."""
+    parser.addoption("--broker-url", help="test this broker instead of the three known ones")
+    parser.addoption("--promises", type=Path, help="write the outcome of each promise there")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run tests of brokers with each of them, or with the one that was named."""
+    if "features" in metafunc.fixturenames:
+        url = metafunc.config.getoption("--broker-url")
+        brokers = [broker_at(url)] if url else list(BROKERS.values())
+        metafunc.parametrize(
+            "features", brokers, indirect=True, ids=lambda broker: broker.name, scope="session"
+        )
+
+
+@pytest.fixture(scope="session")
 def features(request: pytest.FixtureRequest) -> Features:
     """Each broker in turn."""
-    broker = BROKERS[request.param]
-    require(broker)
+    require(request.param)
+    broker: Features = request.param
     return broker
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Note beside each outcome which promise it is about; it travels with the report."""
+    outcome: Any = yield
+    for marker in item.iter_markers("promise"):
+        outcome.get_result().user_properties.append(("promise", marker.args[0]))
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Gather, in the process that the reports come to, which promises were broken."""
+    promises = [value for name, value in report.user_properties if name == "promise"]
+    for promise in promises:
+        kept = _promises.setdefault(str(promise), [])
+        if report.failed:
+            kept.append(report.nodeid.partition("::")[2])
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write what became of the promises, where that was asked for."""
+    file: Path | None = session.config.getoption("--promises")
+    if file is not None and not hasattr(session.config, "workerinput"):
+        file.write_text(json.dumps(_promises))
+
+
+#: The failed tests of each promise.
+_promises: dict[str, list[str]] = {}
 
 
 @pytest.fixture

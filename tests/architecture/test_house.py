@@ -78,6 +78,19 @@ def test_every_test_that_the_guarantees_name_exists() -> None:
     assert named <= known
 
 
+def test_the_matrix_of_guarantees_is_what_the_conformance_suite_checks() -> None:
+    text = (ROOT / "docs/guarantees.md").read_text()
+    matrix = text.partition("## On every broker")[2].partition("## Critical")[0]
+    rows = [line.split("|") for line in matrix.splitlines() if line.startswith("| ")][1:]
+    stated = {cells[1].strip(): cells[5].strip().strip("`") for cells in rows}
+    checked = {
+        match[1]: path.stem
+        for path in (ROOT / "tests/conformance").glob("test_*.py")
+        for match in re.finditer(r'mark\.promise\(\s*"(.*)"', path.read_text())
+    }
+    assert stated == checked
+
+
 def test_the_service_of_the_readme_works_as_it_stands() -> None:
     """Its code is taken from the page; tests/e2e runs the commands beside it."""
     snippet = re.search(r"```python\n(import os.*?)```", (ROOT / "README.md").read_text(), re.S)

@@ -3,6 +3,8 @@ import signal
 import subprocess
 import sys
 
+import pytest
+
 from messaging import MessagePriority
 from tests.support.installation import Installation
 from tests.support.waiting import eventually
@@ -22,6 +24,7 @@ with Connection(sys.argv[1], transport_options={"global_keyprefix": sys.argv[2]}
 """
 
 
+@pytest.mark.promise("`kill -9` of a worker loses no message it held")
 def test_kill_9_in_the_middle_of_500_messages_loses_what_the_broker_admits_to_and_no_more(
     installation: Installation,
 ) -> None:
@@ -49,6 +52,7 @@ def test_kill_9_in_the_middle_of_500_messages_loses_what_the_broker_admits_to_an
     eventually(lambda: len(handled()) >= 499, 40, "all but one handled")
 
 
+@pytest.mark.promise("`kill -9` of a worker loses no message it held")
 def test_redis_loses_the_message_a_worker_is_fetching_when_it_is_killed(
     installation: Installation,
 ) -> None:
@@ -77,6 +81,7 @@ def test_redis_loses_the_message_a_worker_is_fetching_when_it_is_killed(
     assert (sum(left), len(kept)) == (0, 0)
 
 
+@pytest.mark.promise("another worker has what a killed one held")
 def test_what_a_killed_worker_held_is_handled_by_another_one(
     installation: Installation,
 ) -> None:

@@ -94,6 +94,7 @@ def parked(installation: Installation) -> list[DeadLetter]:
 
 
 @pytest.mark.parametrize("name", BAD)
+@pytest.mark.promise("a bad message is parked with its reason; worker and queue go on")
 def test_a_bad_message_is_parked_with_its_reason_and_the_next_one_is_handled(
     shared: Installation, name: str
 ) -> None:
@@ -115,6 +116,7 @@ def test_a_bad_message_is_parked_with_its_reason_and_the_next_one_is_handled(
     assert shared.communicator().request("probe", "echo", name, timeout=10) == name
 
 
+@pytest.mark.promise("a bad message is parked with its reason; worker and queue go on")
 def test_headers_of_foreign_clients_ask_for_nothing(shared: Installation) -> None:
     """No ETA is waited for, no expiry of Celery's drops a message, no callback is run."""
     envelope = an_envelope(id="01890000-0000-7000-8000-00000000abcd")

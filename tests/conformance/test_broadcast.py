@@ -9,6 +9,7 @@ from tests.support.waiting import eventually
 SERVICES = ("one", "two", "three")
 
 
+@pytest.mark.promise("a broadcast is handled once by each subscribed service")
 def test_a_broadcast_is_handled_once_by_each_of_3_services_with_2_workers_each(
     installation: Installation,
 ) -> None:
@@ -45,6 +46,7 @@ def test_a_broadcast_is_handled_once_by_each_of_3_services_with_2_workers_each(
         ("a.document", False),
     ],
 )
+@pytest.mark.promise("`*` and `#` match as AMQP topics do")
 def test_patterns_match_as_amqp_topics_do(
     shared: Installation, message_type: str, is_subscribed: bool
 ) -> None:

@@ -1,3 +1,5 @@
+import pytest
+
 from messaging.deadletter import DeadLetter
 from tests.conformance.test_bad_messages import parked
 from tests.support.installation import Installation
@@ -14,6 +16,7 @@ def letters_for(installation: Installation, message_id: str) -> list[DeadLetter]
     return eventually(found, 20)
 
 
+@pytest.mark.promise("a failing message is retried in rounds, then parked; a rejected one at once")
 def test_a_rejected_message_is_parked_at_once(shared: Installation) -> None:
     message_id = shared.communicator().send_to_service("probe", "reject", {"x": 1})
     (letter,) = letters_for(shared, message_id)
@@ -26,6 +29,7 @@ def test_a_rejected_message_is_parked_at_once(shared: Installation) -> None:
     assert letter.envelope["data"] == {"x": 1}
 
 
+@pytest.mark.promise("a failing message is retried in rounds, then parked; a rejected one at once")
 def test_a_retry_with_a_delay_comes_back_as_the_next_attempt(shared: Installation) -> None:
     message_id = shared.communicator().send_to_service("probe", "again", {})
     journal = shared.journal("probe")
@@ -34,12 +38,14 @@ def test_a_retry_with_a_delay_comes_back_as_the_next_attempt(shared: Installatio
     assert attempts == [1, 2]
 
 
+@pytest.mark.promise("a failing message is retried in rounds, then parked; a rejected one at once")
 def test_a_failing_message_is_tried_in_rounds_until_it_succeeds(shared: Installation) -> None:
     message_id = shared.communicator().send_to_service("probe", "fail.twice", {})
     journal = shared.journal("probe")
     eventually(lambda: len(journal.lines(event="attempt", id=message_id)) == 3, 20)
 
 
+@pytest.mark.promise("a failing message is retried in rounds, then parked; a rejected one at once")
 def test_a_broadcast_that_failed_is_tried_again_by_that_service_alone(
     installation: Installation,
 ) -> None:

@@ -1,5 +1,7 @@
 import random
 
+import pytest
+
 from messaging import MessagePriority
 from tests.support.installation import Installation
 from tests.support.waiting import eventually
@@ -12,6 +14,7 @@ ORDER = [
 ]
 
 
+@pytest.mark.promise("strict CRITICAL > HIGH > NORMAL > LOW for what waits, in order inside each")
 def test_what_waits_comes_out_by_priority_and_in_order_inside_each(
     installation: Installation,
 ) -> None:

@@ -9,11 +9,13 @@ from tests.support.installation import Installation
 from tests.support.waiting import eventually
 
 
+@pytest.mark.promise("a request is answered, by its handler or with an error")
 def test_a_handler_answers_a_request(shared: Installation) -> None:
     data = {"userId": 123, "text": "Grüße 🎈", "nested": [1, None, {"x": 1.5}]}
     assert shared.communicator().request("probe", "echo", data, timeout=10) == data
 
 
+@pytest.mark.promise("a request is answered, by its handler or with an error")
 def test_an_async_handler_answers_and_request_async_waits_without_blocking(
     shared: Installation,
 ) -> None:
@@ -27,10 +29,12 @@ def test_an_async_handler_answers_and_request_async_waits_without_blocking(
     assert answers == [{"data": n, "type": "echo.async"} for n in range(20)]
 
 
+@pytest.mark.promise("a request is answered, by its handler or with an error")
 def test_an_explicit_answer_is_given_once(shared: Installation) -> None:
     assert shared.communicator().request("probe", "answer.early", 1, timeout=10) == {"early": 1}
 
 
+@pytest.mark.promise("a request is answered, by its handler or with an error")
 def test_a_failing_handler_and_an_unwritable_answer_are_remote_errors(
     shared: Installation,
 ) -> None:
@@ -43,6 +47,7 @@ def test_a_failing_handler_and_an_unwritable_answer_are_remote_errors(
         asker.request("probe", "never.heard.of", None, timeout=10)
 
 
+@pytest.mark.promise("a request to a service that never started fails at once")
 def test_a_service_that_never_started_is_not_found_at_once(shared: Installation) -> None:
     asker = shared.communicator()
     asker.request("probe", "echo", 1, timeout=10)
@@ -55,6 +60,7 @@ def test_a_service_that_never_started_is_not_found_at_once(shared: Installation)
     assert SYSTEM_CLOCK.monotonic() - began < 1
 
 
+@pytest.mark.promise("a request is answered, by its handler or with an error")
 def test_no_answer_in_time_is_a_timeout_that_says_the_outcome_is_unknown(
     shared: Installation,
 ) -> None:
@@ -62,6 +68,7 @@ def test_no_answer_in_time_is_a_timeout_that_says_the_outcome_is_unknown(
         shared.communicator().request("probe", "work", {"seconds": 1}, timeout=0.2)
 
 
+@pytest.mark.promise("a request is answered, by its handler or with an error")
 def test_threads_share_one_communicator_and_get_their_own_answers(shared: Installation) -> None:
     asker = shared.communicator()
     wrong: list[object] = []
@@ -79,6 +86,7 @@ def test_threads_share_one_communicator_and_get_their_own_answers(shared: Instal
     assert wrong == []
 
 
+@pytest.mark.promise("correlation, causation and headers are carried on")
 def test_correlation_and_causation_are_carried_on_and_headers_arrive(
     shared: Installation,
 ) -> None:
@@ -97,6 +105,7 @@ def test_correlation_and_causation_are_carried_on_and_headers_arrive(
     assert line["headers"] == {"tenant": "acme"}
 
 
+@pytest.mark.promise("a request is answered, by its handler or with an error")
 def test_a_handler_may_ask_another_service_and_waits_no_longer_than_its_own_caller(
     shared: Installation,
 ) -> None:

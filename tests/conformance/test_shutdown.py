@@ -1,11 +1,14 @@
 import signal
 from collections import Counter
 
+import pytest
+
 from messaging.clock import SYSTEM_CLOCK
 from tests.support.installation import Installation
 from tests.support.waiting import eventually
 
 
+@pytest.mark.promise("TERM finishes or gives back what is in hand; a second Ctrl-C ends at once")
 def test_term_finishes_what_is_in_hand_and_gives_back_the_rest(
     installation: Installation,
 ) -> None:
@@ -26,6 +29,7 @@ def test_term_finishes_what_is_in_hand_and_gives_back_the_rest(
     assert Counter(line["id"] for line in journal.lines(event="handled")) == Counter(ids)
 
 
+@pytest.mark.promise("TERM finishes or gives back what is in hand; a second Ctrl-C ends at once")
 def test_a_second_ctrl_c_ends_at_once_and_gives_everything_back(
     installation: Installation,
 ) -> None:

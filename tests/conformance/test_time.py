@@ -1,7 +1,10 @@
+import pytest
+
 from tests.support.installation import Installation
 from tests.support.waiting import eventually
 
 
+@pytest.mark.promise("an expired message is not handled")
 def test_an_expired_message_is_not_handled(installation: Installation) -> None:
     sender = installation.communicator()
     installation._services.add("sleeper")
@@ -14,6 +17,7 @@ def test_an_expired_message_is_not_handled(installation: Installation) -> None:
     assert journal.lines(event="begun", id=expired) == []
 
 
+@pytest.mark.promise("a delay is kept to 0.5 s")
 def test_a_delay_of_2_seconds_is_kept_to_half_a_second(shared: Installation) -> None:
     asker = shared.communicator()
     message_id = asker.request(

@@ -1,7 +1,10 @@
+import pytest
+
 from tests.support.installation import Installation
 from tests.support.waiting import eventually
 
 
+@pytest.mark.promise("a service never started gets its commands when it starts")
 def test_a_service_that_never_started_gets_its_messages_when_it_does(
     installation: Installation,
 ) -> None:

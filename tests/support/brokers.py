@@ -36,6 +36,23 @@ BROKERS = {
 }
 
 
+def broker_at(url: str) -> Features:
+    """Return what a broker of a user's own is held to: all that the best one of its kind keeps."""
+    scheme = urlsplit(url).scheme
+    for name, schemes in _SCHEMES.items():
+        if scheme in schemes:
+            known = BROKERS[name]
+            return Features(name, url, known.survives_kill, known.recovery_seconds)
+    return Features("other", url, True, 5.0)
+
+
+_SCHEMES = {
+    "sqlite": ("sqlite",),
+    "amqp": ("amqp", "amqps", "pyamqp"),
+    "redis": ("redis", "rediss", "sentinel"),
+}
+
+
 def url_for(features: Features, folder: Path) -> str:
     return features.url.format(folder=folder)
 
@@ -43,7 +60,7 @@ def url_for(features: Features, folder: Path) -> str:
 def require(features: Features) -> None:
     """Skip where the server is not there, and fail where it has to be."""
     parts = urlsplit(features.url)
-    if parts.scheme == "sqlite":
+    if parts.scheme == "sqlite" or not parts.hostname:
         return
     try:
         socket.create_connection((parts.hostname or "", parts.port or 0), 1).close()
