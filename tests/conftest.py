@@ -37,6 +37,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "features" in metafunc.fixturenames:
         url = metafunc.config.getoption("--broker-url")
         brokers = [broker_at(url)] if url else list(BROKERS.values())
+        if metafunc.definition.get_closest_marker("embedded_only"):
+            brokers = [BROKERS["sqlite"]]
         metafunc.parametrize(
             "features", brokers, indirect=True, ids=lambda broker: broker.name, scope="session"
         )

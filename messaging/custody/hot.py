@@ -5,7 +5,7 @@ it. Everything that runs seldom stays with the ORM. SQLite and PostgreSQL unders
 """
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from django.db import connection
@@ -75,9 +75,9 @@ def horizon_of(service: str, source: str) -> datetime | None:
         row = cursor.fetchone()
     if row is None:
         return None
-    found = row[0]
-    # SQLite stores text without an offset, as Django does: UTC.
-    return found if isinstance(found, datetime) else datetime.fromisoformat(f"{found}+00:00")
+    found: datetime = row[0]
+    # SQLite keeps no offset; what Django writes is UTC.
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 
 def _adapted(values: Mapping[str, Any]) -> dict[str, Any]:

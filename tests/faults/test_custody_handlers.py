@@ -112,6 +112,7 @@ with transaction.atomic():
 """
 
 
+@pytest.mark.embedded_only
 def test_a_rolled_back_transaction_sends_nothing_and_a_committed_one_survives_its_process(
     installation: Installation, ledger: Ledger, start_counter: Callable[..., Process]
 ) -> None:

@@ -10,6 +10,7 @@ import django
 
 django.setup()
 
+from django.conf import settings  # noqa: E402
 from django.db import connection  # noqa: E402
 
 from messaging import Envelope, RetryPolicy, ServiceCommunicator  # noqa: E402
@@ -46,6 +47,13 @@ def count_at_the_sixth_attempt(_data: Any, message: Envelope) -> None:
 @communicator.on_message("fail.always", retry=RetryPolicy(immediate=1, delayed=1, base_seconds=1))
 def fail_always(_data: Any) -> None:
     raise ValueError("as always")
+
+
+@communicator.on_message("fragile", atomic=True, retry=RetryPolicy(immediate=1, delayed=0))
+def fail_while_broken(_data: Any, message: Envelope) -> None:
+    if (settings.VAR_DIR / "fault").exists():
+        raise ValueError("broken")
+    count(message, communicator.name)
 
 
 @communicator.on_message("kill")

@@ -92,6 +92,17 @@ class Installation:
         )
         return done.stdout.split()
 
+    def manage(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """Run a management command in this installation."""
+        return subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT,
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
     def database(self) -> sqlite3.Connection:
         """Return a connection to this installation's database, in autocommit."""
         return sqlite3.connect(self.folder / "gateway.sqlite3", timeout=30, isolation_level=None)

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from gateway_app import deadletters
+from gateway_app import deadletters, resending
 from gateway_app.canary import Plan, replay_all
 from gateway_app.commands import BusCommand, add_filters, host_user, positive
 from gateway_app.models import DeadLetterState
@@ -34,12 +34,48 @@ class Command(BusCommand):
         parser.add_argument(
             "--as-new", action="store_true", help="under new ids: also what was handled runs again"
         )
+        ledger = parser.add_mutually_exclusive_group()
+        ledger.add_argument(
+            "--critical",
+            action="store_true",
+            help="not dead letters but CRITICAL messages of the ledger: for a service that lost "
+            "its database; what was handled is not handled again",
+        )
+        ledger.add_argument(
+            "--to",
+            metavar="NAME",
+            help="not dead letters but broadcasts under custody that this service has not had",
+        )
         parser.add_argument(
             "--force", action="store_true", help="also what may have been handled before"
         )
 
     def run(self, options: dict[str, Any]) -> None:
         """Replay them."""
+        if options["critical"] or options["to"]:
+            self._resend(options)
+        else:
+            self._replay(options)
+
+    def _resend(self, options: dict[str, Any]) -> None:
+        for name in ("reason", "canary", "as_new", "force", "rate"):
+            if options[name]:
+                raise ValueError(f"--{name.replace('_', '-')} is for dead letters")
+        if options["to"]:
+            found = resending.broadcasts_for(options["to"], options, options["limit"])
+        else:
+            found = resending.critical(options, options["limit"])
+        if options["dry_run"]:
+            for envelope in found:
+                self.stdout.write(f"{envelope.id}  {envelope.target}  {envelope.type}")
+            self.stdout.write(f"{len(found)} would be replayed; nothing was changed.")
+            return
+        with Progress(len(found), sys.stderr) as progress:
+            for _ in resending.send_all(found, host_user()):
+                progress.step()
+        self.stdout.write(f"{len(found)} replayed.")
+
+    def _replay(self, options: dict[str, Any]) -> None:
         found = deadletters.find({**options, "state": DeadLetterState.PARKED})
         letters = list(found[: options["limit"]])
         if options["dry_run"]:

@@ -1,0 +1,27 @@
+"""``manage.py bus_relay``: a relay on its own, where no worker runs on this database."""
+
+from typing import Any
+
+from gateway_app.bus import communicator
+from gateway_app.commands import BusCommand
+from messaging.custody.control import Control
+from messaging.custody.relay import Relay
+
+
+class Command(BusCommand):
+    """Publishes what is due and reads receipts, until it is stopped."""
+
+    help = (
+        "Publish what is due in this database, and read the gateway's receipts, until Ctrl-C. "
+        "Every worker does the same; this is for databases without one. Any number may run."
+    )
+
+    def run(self, options: dict[str, Any]) -> None:
+        """Work until Ctrl-C."""
+        control = Control(communicator.bus, communicator.name)
+        relay = Relay(communicator.bus, communicator.name)
+        control.start()
+        try:
+            relay.run()
+        finally:
+            control.stop()

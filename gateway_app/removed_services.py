@@ -1,0 +1,62 @@
+"""Messages kept for a service that is gone for good or renamed: parked, or sent to another one."""
+
+from django.db import transaction
+from django.db.models import Q
+
+from gateway_app import deadletters
+from gateway_app.bus import communicator
+from gateway_app.models import AuditRecord
+from messaging import codec
+from messaging.custody import operating
+from messaging.deadletter import DeadLetter, DeadLetterReason
+from messaging.envelope import utc_now
+from messaging.models import OPEN, OutboxMessage
+
+
+def resolve(service: str, *, to: str | None, reason: str, actor: str) -> int:
+    """``open --> resolved`` for all messages to a service; return how many.
+
+    Each in a transaction of its own, together with its dead letter, or with its copy for the other
+    service. Safe to repeat.
+
+    Args:
+        service: the target that is gone.
+        to: the service that gets them instead; None: they become dead letters.
+        reason: text for the record.
+        actor: who wants it.
+    """
+    count = 0
+    for row in OutboxMessage.objects.filter(target=service, state__in=OPEN).order_by("pk"):
+        with transaction.atomic():
+            if not operating.resolve(Q(pk=row.pk), f"{actor}: {reason}"):
+                continue  # it came to its end meanwhile
+            _hand_on(row, to, reason)
+            AuditRecord.objects.create(
+                at=utc_now(),
+                actor=actor,
+                action="resolve",
+                message_id=row.message_id,
+                service=service,
+                detail=f"to {to}: {reason}" if to else reason,
+            )
+        count += 1
+    return count
+
+
+def _hand_on(row: OutboxMessage, to: str | None, reason: str) -> None:
+    envelope = codec.decode(row.envelope)
+    if to is not None:
+        copy = envelope.for_subscriber(to, custodian=communicator.name)
+        communicator.bus.dispatch.send(copy, delay=None, may_repeat=True)
+        return
+    deadletters.park(
+        DeadLetter(
+            message_id=row.message_id,
+            service=row.target,
+            reason=DeadLetterReason.REJECTED,
+            error=f"resolved by an operator: {reason}",
+            envelope=codec.to_mapping(envelope),
+            # Published and not told of: it may have been handled under the old name.
+            may_have_been_handled=row.publishes > 0,
+        )
+    )

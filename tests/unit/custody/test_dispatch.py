@@ -1,0 +1,60 @@
+"""What sending costs, and what it leaves."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
+
+from messaging import MessagePriority, MessagingConfig, ServiceCommunicator
+from messaging.models import OutboxMessage
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def sender(tmp_path: Path) -> Iterator[ServiceCommunicator]:
+    config = MessagingConfig(broker_url=f"sqlite:///{tmp_path}/broker.sqlite3")
+    communicator = ServiceCommunicator("sender", config=config)
+    yield communicator
+    communicator.close()
+
+
+def test_accepting_a_critical_message_is_one_statement_in_the_callers_transaction(
+    sender: ServiceCommunicator,
+) -> None:
+    with (
+        CaptureQueriesContext(
+            connection,
+        ) as queries,
+        transaction.atomic(),
+    ):
+        sender.send_to_service("b", "work", {}, priority=MessagePriority.CRITICAL)
+    statements = [query["sql"].split()[0] for query in queries.captured_queries]
+    assert statements == ["BEGIN", "INSERT", "COMMIT"]
+
+
+def test_a_normal_message_touches_no_database(sender: ServiceCommunicator) -> None:
+    with CaptureQueriesContext(connection) as queries:
+        sender.send_to_service("b", "work", {})
+    assert queries.captured_queries == []
+
+
+def test_a_dedup_key_makes_it_one_message(sender: ServiceCommunicator) -> None:
+    ids = {
+        sender.send_to_service("b", "work", {}, priority="CRITICAL", dedup_key="order-7")
+        for _ in range(2)
+    }
+    other = sender.send_to_service("b", "work", {}, priority="CRITICAL", dedup_key="order-8")
+    assert len(ids) == 1
+    assert other not in ids
+    assert OutboxMessage.objects.count() == 2
+
+
+def test_with_the_ledger_for_all_a_normal_message_is_under_custody(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/broker.sqlite3"
+    sender = ServiceCommunicator("sender", config=MessagingConfig(broker_url=url, ledger="all"))
+    sender.send_to_service("b", "work", {})
+    assert OutboxMessage.objects.get().under_custody
+    sender.close()

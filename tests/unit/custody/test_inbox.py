@@ -1,0 +1,218 @@
+"""Rows of the inbox: who may run what, and the traces that once lost or doubled a message."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import transaction
+
+from messaging import MessagePriority
+from messaging.custody import hot, inbox, outbox, schedule, shared
+from messaging.custody.arrival import ONLY_COPY, Arrival
+from messaging.custody.begin import MustPark, NotRun, begin
+from messaging.custody.inbox import Run
+from messaging.custody.outbox import Key
+from messaging.custody.owner import is_dead, process, this_process
+from messaging.custody.runs import RUNS
+from messaging.deadletter import DeadLetterReason
+from messaging.envelope import Envelope, MessageKind, utc_now
+from messaging.errors import LeaseLost
+from messaging.models import DedupHorizon, InboxMessage, OutboxMessage
+from tests.unit.test_codec import an_envelope
+
+pytestmark = pytest.mark.django_db
+
+REDELIVERED = Arrival(redelivered=True)
+
+
+def critical(**changes: Any) -> Envelope:
+    values = {
+        "id": "m",
+        "kind": MessageKind.COMMAND,
+        "priority": MessagePriority.CRITICAL,
+        "source": "a",
+        "target": "b",
+        "generation": 0,
+        "reply_to": None,
+        "expires_at": None,
+        "created_at": utc_now(),
+        "custodian": "a",
+    }
+    return an_envelope(**{**values, **changes})
+
+
+def run_of(envelope: Envelope, arrival: Arrival = ONLY_COPY) -> Run:
+    found = begin(envelope, "b", arrival, 3)
+    assert isinstance(found, Run), found
+    return found
+
+
+def row() -> InboxMessage:
+    return InboxMessage.objects.get()
+
+
+def die() -> None:
+    """Have the process of the present run be one that is gone."""
+    RUNS.release_suspect(row().run_token)
+    InboxMessage.objects.update(owner=this_process().rpartition("/")[0] + "/0")
+
+
+def test_a_second_copy_does_not_run_while_the_first_one_does_and_is_answered() -> None:
+    run_of(critical())
+    InboxMessage.objects.update(owes_receipt=False)
+    again = begin(critical(), "b", ONLY_COPY, 3)
+    assert isinstance(again, NotRun)
+    assert row().owes_receipt  # silence would have the sender repeat for ever
+
+
+def test_a_handled_message_is_not_run_again_and_told_again() -> None:
+    inbox.done(run_of(critical()))
+    InboxMessage.objects.update(owes_receipt=False)
+    assert isinstance(begin(critical(), "b", REDELIVERED, 3), NotRun)
+    assert (row().state, row().owes_receipt) == ("handled", True)
+
+
+def test_a_run_that_lost_its_lease_changes_nothing() -> None:
+    """Without the token a worker that was paused had the effect a second time."""
+    paused = run_of(critical())
+    InboxMessage.objects.update(due_at=utc_now())
+    other = run_of(critical())
+    with pytest.raises(LeaseLost), transaction.atomic():
+        inbox.done(paused)
+    inbox.done(other)
+    assert row().state == "handled"
+
+
+def test_a_run_whose_process_is_gone_is_begun_at_once_and_counted() -> None:
+    run_of(critical())
+    die()
+    assert run_of(critical()).token == row().run_token
+    assert row().unended_runs == 2
+
+
+def test_after_three_deaths_it_is_parked() -> None:
+    """Attempts counted after the handler never reached three."""
+    for _ in range(3):
+        run_of(critical())
+        die()
+    InboxMessage.objects.update(signal="signal 9 (SIGKILL)")
+    found = begin(critical(), "b", ONLY_COPY, 3)
+    assert isinstance(found, MustPark)
+    assert (found.reason, found.attempts) == (DeadLetterReason.KILLED_WORKER, 3)
+    assert "signal 9" in found.error
+
+
+def test_a_redelivery_of_what_is_not_on_record_counts_the_death_before_it() -> None:
+    run_of(critical(custodian=None), REDELIVERED)
+    assert row().unended_runs == 2
+
+
+def test_two_in_their_last_chance_do_not_run_beside_each_other() -> None:
+    """A poison and its neighbour died together three times, and the neighbour was parked."""
+    for message_id in ("m", "n"):
+        for _ in range(2):
+            run_of(critical(id=message_id))
+            InboxMessage.objects.filter(message_id=message_id).update(
+                owner=this_process().rpartition("/")[0] + "/0"
+            )
+    first = run_of(critical(id="m"))
+    assert first.is_suspect
+    assert isinstance(begin(critical(id="n"), "b", ONLY_COPY, 3), NotRun)
+    waiting = InboxMessage.objects.get(message_id="n")
+    assert (waiting.state, waiting.unended_runs) == ("waiting", 2)
+    RUNS.release_suspect(first.token)
+
+
+def test_a_failure_waits_with_its_payload_and_comes_back_when_due() -> None:
+    inbox.fail(run_of(critical(custodian=None)), tries=3, delay_seconds=60, error="no")
+    assert row().envelope
+    assert isinstance(begin(critical(custodian=None), "b", REDELIVERED, 3), NotRun)
+    now = utc_now() + timedelta(seconds=61)
+    (due,) = schedule.claim_due(now, lambda _: 0)
+    assert due.service == "b"
+    assert run_of(critical(custodian=None)).attempts == 3
+
+
+def test_a_replay_reopens_what_was_parked_and_nothing_else() -> None:
+    run = run_of(critical())
+    with transaction.atomic():
+        inbox.park(run, tries=3, error="no")
+    again = run_of(critical(generation=1, custodian="api-gateway"))
+    assert (again.attempts, row().generation, row().custodian) == (0, 1, "api-gateway")
+    inbox.done(again)
+    third = begin(critical(generation=2, custodian="api-gateway"), "b", ONLY_COPY, 3)
+    assert isinstance(third, NotRun)
+    assert third.answer == "handled"  # no row will tell of a generation that never ran
+
+
+def test_the_first_generation_is_answered_parked_when_the_second_has_run() -> None:
+    """The answer went to the gateway, and the first sender's row stayed open for ever."""
+    with transaction.atomic():
+        inbox.park(run_of(critical()), tries=3, error="no")
+    inbox.done(run_of(critical(generation=1, custodian="api-gateway")))
+    late = begin(critical(), "b", ONLY_COPY, 3)
+    assert isinstance(late, NotRun)
+    assert late.answer == "parked"
+
+
+def test_what_is_older_than_the_memory_of_duplicates_is_parked_and_marked() -> None:
+    DedupHorizon.objects.create(service="b", source="a", purged_upto=utc_now())
+    old = critical(created_at=utc_now() - timedelta(days=40))
+    found = begin(old, "b", ONLY_COPY, 3)
+    assert isinstance(found, MustPark)
+    assert found.may_have_been_handled
+    assert hot.horizon_of("b", "a") is not None
+    assert isinstance(begin(critical(id="new"), "b", ONLY_COPY, 3), Run)
+
+
+def test_in_one_database_the_outcome_settles_the_senders_row_without_a_receipt() -> None:
+    envelope = critical()
+    outbox.store(envelope, under_custody=True)
+    inbox.done(run_of(envelope))
+    sent = OutboxMessage.objects.get()
+    assert (sent.state, sent.due_at, row().owes_receipt) == ("handled", None, False)
+
+
+def test_in_one_database_a_late_look_finds_that_it_has_arrived() -> None:
+    envelope = critical()
+    key = outbox.store(envelope, under_custody=True)
+    assert not shared.note_received(key)
+    run_of(envelope)
+    assert shared.note_received(key)
+    assert OutboxMessage.objects.get().state == "accepted"
+
+
+def test_a_receipt_before_the_mark_is_not_undone_by_it() -> None:
+    key = outbox.store(critical(), under_custody=True)
+    outbox.settle(key, "handled")
+    outbox.mark_published([outbox.Published(key, "", 30)])
+    assert OutboxMessage.objects.get().state == "handled"
+
+
+def test_a_copy_of_another_epoch_is_due_at_once() -> None:
+    """Published, wiped, and marked after the switch it waited out the timer."""
+    key = outbox.store(critical(), under_custody=True)
+    outbox.mark_published([outbox.Published(key, "an earlier epoch", 30)])
+    sent = OutboxMessage.objects.get()
+    assert sent.due_at is not None
+    assert sent.due_at <= utc_now()
+
+
+def test_a_process_is_dead_when_its_number_has_another_start_or_none() -> None:
+    me = this_process()
+    assert not is_dead(me)
+    assert is_dead(me.rpartition("/")[0] + "/12345")
+    assert not is_dead("elsewhere/boot/1/2")
+    assert process(1).split("/")[-2] == "1"
+
+
+def test_a_deployment_does_not_count_as_a_death() -> None:
+    run_of(critical())
+    pid = int(this_process().split("/")[-2])
+    assert schedule.release([pid]) == 1
+    assert (row().state, row().unended_runs) == ("ready", 0)
+
+
+def test_keys_of_unknown_rows_change_nothing() -> None:
+    assert not outbox.settle(Key("nobody", "b", 0), "handled")
+    assert not outbox.accepted(Key("nobody", "b", 0), utc_now())

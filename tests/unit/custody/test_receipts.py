@@ -1,0 +1,112 @@
+"""Receipts and questions, as between services with databases of their own."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from messaging import MessagingConfig, ServiceCommunicator
+from messaging.custody import inbox, outbox
+from messaging.custody.arrival import ONLY_COPY
+from messaging.custody.begin import begin
+from messaging.custody.control import Control, answer_to, apply_receipt
+from messaging.custody.inbox import Run
+from messaging.custody.receipts import Ask, Entry, Question, Receipt, read, receipt_message
+from messaging.custody.relay import Relay
+from messaging.envelope import Envelope, utc_now
+from messaging.errors import DecodeError
+from messaging.models import DedupHorizon, InboxMessage, OutboxMessage
+from tests.support.waiting import eventually
+from tests.unit.custody.test_inbox import critical
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def communicator(tmp_path: Path) -> Iterator[ServiceCommunicator]:
+    config = MessagingConfig(broker_url=f"sqlite:///{tmp_path}/broker.sqlite3")
+    communicator = ServiceCommunicator("a", config=config)
+    yield communicator
+    communicator.close()
+
+
+def received(envelope: Envelope) -> Run:
+    run = begin(envelope, "b", ONLY_COPY, 3)
+    assert isinstance(run, Run)
+    return run
+
+
+def sent_elsewhere(envelope: Envelope) -> None:
+    """Put the sender's row where the receiver did not see it, as in another database."""
+    outbox.store(envelope, under_custody=True)
+
+
+def test_a_receipt_travels_from_the_receivers_row_to_the_senders(
+    communicator: ServiceCommunicator,
+) -> None:
+    envelope = critical()
+    inbox.done(received(envelope))
+    assert InboxMessage.objects.get().owes_receipt
+    sent_elsewhere(envelope)
+    control = Control(communicator.bus, "a")
+    control.start()
+    try:
+        Relay(communicator.bus, "b").work()
+        eventually(lambda: OutboxMessage.objects.get().state == "handled")
+    finally:
+        control.stop()
+    assert not InboxMessage.objects.get().owes_receipt
+
+
+def test_a_receipt_counts_only_from_the_service_the_message_was_for() -> None:
+    sent_elsewhere(critical())
+    apply_receipt(Receipt("c", (Entry("m", 0, "handled"),)))
+    assert OutboxMessage.objects.get().state == "pending"
+    apply_receipt(Receipt("b", (Entry("m", 0, "accepted"),)))
+    assert OutboxMessage.objects.get().state == "accepted"
+    apply_receipt(Receipt("b", (Entry("m", 0, "parked", "why"),)))
+    assert (OutboxMessage.objects.get().state, OutboxMessage.objects.get().reason) == (
+        "parked",
+        "why",
+    )
+
+
+def test_a_question_has_the_outcome_told_again() -> None:
+    inbox.done(received(critical()))
+    InboxMessage.objects.update(owes_receipt=False)
+    assert answer_to(Ask("a", (Question("m", 0, "a", 0.0),)), "b") == []
+    assert InboxMessage.objects.get().owes_receipt
+
+
+def test_what_the_receiver_has_forgotten_is_settled_and_what_it_never_had_is_unknown() -> None:
+    DedupHorizon.objects.create(
+        service="b", source="a", purged_upto=utc_now() - timedelta(days=30)
+    )
+    old, new = utc_now() - timedelta(days=40), utc_now()
+    about = tuple(Question(n, 0, "a", at.timestamp()) for n, at in (("old", old), ("new", new)))
+    answers = {entry.message_id: entry.outcome for entry in answer_to(Ask("a", about), "b")}
+    assert answers == {"old": "settled", "new": "unknown"}
+
+
+def test_of_what_its_receiver_lost_the_row_says_so_and_stays_open() -> None:
+    sent_elsewhere(critical())
+    apply_receipt(Receipt("b", (Entry("m", 0, "accepted"), Entry("m", 0, "unknown"))))
+    row = OutboxMessage.objects.get()
+    assert (row.state, row.reason) == ("accepted", outbox.UNKNOWN)
+
+
+@pytest.mark.parametrize(
+    ("task", "body"),
+    [
+        ("messaging.receipt", "{nonsense"),
+        ("messaging.receipt", "[[],{},{}]"),
+        ("messaging.receipt", '[[{"service":"b","entries":[["m",0,"lost",""]]}],{},{}]'),
+        ("messaging.receipt", '[[{"service":"b c","entries":[]}],{},{}]'),
+        ("os.system", receipt_message("b", [Entry("m", 0, "handled")]).body),
+        (None, "[]"),
+    ],
+)
+def test_what_is_neither_receipt_nor_question_is_refused(task: str | None, body: str) -> None:
+    with pytest.raises(DecodeError):
+        read(task, body)
