@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from messaging.async_loop import run_coroutine
-from messaging.envelope import Envelope
+from messaging.envelope import Envelope, MessagePriority
 from messaging.errors import ConfigurationError
 from messaging.patterns import is_literal, is_pattern, matches, specificity
 from messaging.retry import DEFAULT_POLICIES, RetryPolicy
@@ -31,8 +31,15 @@ class Handler:
     is_fan_out: bool = False
 
     def policy(self, envelope: Envelope) -> RetryPolicy:
-        """Return when to try a message again that this handler failed."""
-        return self.retry or DEFAULT_POLICIES[envelope.priority]
+        """Return when to try a message again that this handler failed.
+
+        CRITICAL is tried for ever, whatever the handler's own policy says of that.
+        """
+        if self.retry is None:
+            return DEFAULT_POLICIES[envelope.priority]
+        if envelope.priority is MessagePriority.CRITICAL:
+            return self.retry.for_ever()
+        return self.retry
 
     def call_in_transaction(self, envelope: Envelope) -> Any:
         """Run the function, in a database transaction if it asked for one."""

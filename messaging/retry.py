@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from messaging.envelope import MessagePriority
@@ -36,6 +36,10 @@ class RetryPolicy:
             raise ValueError("a policy has at least 1 immediate attempt and 0 delayed rounds")
         if not 0 <= self.floor_seconds <= self.base_seconds <= self.cap_seconds:
             raise ValueError("expected 0 <= floor_seconds <= base_seconds <= cap_seconds")
+
+    def for_ever(self) -> "RetryPolicy":
+        """Return this policy without an end."""
+        return self if self.delayed is None else replace(self, delayed=None)
 
     def round_of(self, attempt: int) -> int:
         """Return which round this attempt belongs to: 0 is the first."""

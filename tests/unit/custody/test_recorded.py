@@ -1,0 +1,103 @@
+"""The receiver, a row at a time: atomic handlers, and what is said when a message is stuck."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from messaging import ConfigurationError, MessagingConfig, Reject, RetryPolicy, ServiceCommunicator
+from messaging.custody.arrival import ONLY_COPY
+from messaging.events import message_stuck
+from messaging.models import DedupHorizon, InboxMessage, OutboxMessage
+from messaging.receiver import Receiver
+from tests.unit.custody.test_inbox import critical
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[ServiceCommunicator]:
+    config = MessagingConfig(broker_url=f"sqlite:///{tmp_path}/broker.sqlite3")
+    communicator = ServiceCommunicator("b", config=config)
+    yield communicator
+    communicator.close()
+
+
+def leave_a_mark() -> None:
+    """Any row will do as an effect."""
+    DedupHorizon.objects.create(
+        service=str(DedupHorizon.objects.count()), source="x", purged_upto="2026-01-01T00:00Z"
+    )
+
+
+def test_an_atomic_handler_that_fails_leaves_nothing(service: ServiceCommunicator) -> None:
+    @service.on_message("get.user.details", atomic=True, retry=RetryPolicy(immediate=2))
+    def handle(_data: Any, message: Any) -> None:
+        leave_a_mark()
+        if message.attempt < 2:
+            raise ValueError
+
+    assert Receiver(service).receive(critical(), ONLY_COPY).error == ""
+    assert DedupHorizon.objects.count() == 1
+    assert InboxMessage.objects.get().state == "handled"
+
+
+def test_what_is_rejected_is_parked_with_its_letter_in_one_transaction(
+    service: ServiceCommunicator,
+) -> None:
+    @service.on_message("get.user.details", atomic=True)
+    def handle(_data: Any) -> None:
+        leave_a_mark()
+        raise Reject("never")
+
+    Receiver(service).receive(critical(), ONLY_COPY)
+    assert DedupHorizon.objects.count() == 0
+    assert InboxMessage.objects.get().state == "parked"
+    letter = OutboxMessage.objects.get()
+    assert (letter.type, letter.target, letter.priority) == (
+        "bus.dead_letter",
+        "api-gateway",
+        "CRITICAL",
+    )
+
+
+def test_errors_not_worth_a_retry_park_at_once(service: ServiceCommunicator) -> None:
+    @service.on_message("get.user.details", retry=RetryPolicy(give_up_on=(KeyError,)))
+    def handle(_data: Any) -> None:
+        raise KeyError("gone")
+
+    Receiver(service).receive(critical(), ONLY_COPY)
+    assert (InboxMessage.objects.get().state, InboxMessage.objects.get().attempts) == ("parked", 1)
+
+
+def test_critical_is_never_given_up_and_somebody_is_told_at_ten(
+    service: ServiceCommunicator,
+) -> None:
+    @service.on_message("get.user.details", retry=RetryPolicy(immediate=3, delayed=0))
+    def handle(_data: Any) -> None:
+        raise ValueError
+
+    told: list[int] = []
+
+    def on_stuck(tries: int, **_: Any) -> None:
+        told.append(tries)
+
+    message_stuck.connect(on_stuck)
+    try:
+        for _ in range(5):
+            InboxMessage.objects.update(state="ready")
+            Receiver(service).receive(critical(), ONLY_COPY)
+    finally:
+        message_stuck.disconnect(on_stuck)
+    row = InboxMessage.objects.get()
+    assert (row.state, row.attempts, told) == ("waiting", 15, [12])
+
+
+def test_an_atomic_handler_cannot_be_async(service: ServiceCommunicator) -> None:
+    async def handle(_data: Any) -> None: ...
+
+    service.on_message("fine")(handle)
+    service.on_message("not.fine", atomic=True)(handle)
+    with pytest.raises(ConfigurationError, match="async"):
+        assert service.bus
