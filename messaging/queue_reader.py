@@ -42,7 +42,7 @@ class QueueReader:
         on_message: Callable[[Message], None],
         *,
         timeout_seconds: float,
-        on_round: Callable[[], None] = lambda: None,
+        on_round: Callable[[], None] | None = None,
         on_state: Callable[[bool, BaseException | None], None] = lambda _is_on, _error: None,
         no_ack: bool = False,
         prefetch: int = 0,
@@ -114,14 +114,15 @@ class QueueReader:
                 self._drain(connection)
 
     def _drain(self, connection: Connection) -> None:
-        timeout = TICK_SECONDS
         try:
-            for _ in range(MOST_MESSAGES):
-                connection.drain_events(timeout=timeout)
-                timeout = 0.0
+            connection.drain_events(timeout=TICK_SECONDS)
+            if self._on_round is not None:
+                for _ in range(MOST_MESSAGES - 1):
+                    connection.drain_events(timeout=0)
         except TimeoutError:
             pass  # nothing more waits: look whether to stop
-        self._on_round()
+        if self._on_round is not None:
+            self._on_round()
 
 
 def _close(connection: Connection, errors: tuple[Any, ...]) -> None:
