@@ -9,7 +9,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import ParamSpec, TypeVar
+from typing import Final, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -41,6 +41,11 @@ def _reset_all() -> None:
 
 
 os.register_at_fork(after_in_child=_reset_all)
+
+
+#: A fork waits no longer. Who is inside may be waiting for the very thread that forks (a handler
+#: that starts processes in its transaction); most children only become another program.
+_PATIENCE_SECONDS: Final = 5.0
 
 
 class _Gate:
@@ -75,12 +80,12 @@ class _Gate:
                     self._changed.notify_all()
 
     def close(self) -> None:
-        """Before a fork: let nobody in and wait until all others are out."""
+        """Before a fork: let nobody in and wait, not for ever, until all others are out."""
         mine = 1 if getattr(self._mine, "depth", 0) else 0
         with self._changed:
             self._changed.wait_for(lambda: not self._is_forking)
             self._is_forking = True
-            self._changed.wait_for(lambda: self._inside <= mine)
+            self._changed.wait_for(lambda: self._inside <= mine, _PATIENCE_SECONDS)
 
     def open(self) -> None:
         """After a fork, in the parent."""

@@ -27,7 +27,7 @@ class QueueReader:
     Args:
         connect: returns a new, unopened connection.
         queue: what to consume; declared at every connect.
-        on_message: called on the thread. What it raises beside errors of the broker ends it.
+        on_message: called on the thread. What it raises ends the connection, not the thread.
         timeout_seconds: longest wait for a connect.
         on_round: called when nothing waits any more, at least every `MOST_MESSAGES`.
         on_state: told True when the queue is consumed, False when not any more, and the error.
@@ -90,6 +90,10 @@ class QueueReader:
                 self._consume(connection)
             except errors as exc:
                 logger.warning("queue %s: connecting again after %r", self._queue.name, exc)
+                error = exc
+            except Exception as exc:
+                # A bug in what handles the messages must not end all reading for good.
+                logger.exception("queue %s: connecting again", self._queue.name)
                 error = exc
             finally:
                 self._on_state(False, error)

@@ -88,6 +88,8 @@ class Handoff:
                     # The rows are as they were and fall due: published twice, marked once.
                     logger.warning("handoff: the database did not answer: %s", exc)
                     close_database()
+                except Exception:
+                    logger.exception("handoff: a batch failed; its rows fall due")
                 finally:
                     for _ in batch:
                         self._items.task_done()

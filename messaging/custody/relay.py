@@ -5,7 +5,7 @@ import threading
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from django.db import DatabaseError, close_old_connections
+from django.db import DatabaseError
 
 from messaging import codec
 from messaging.clock import SYSTEM_CLOCK
@@ -88,8 +88,6 @@ class Relay:
         """Do what is due and return how long to wait before looking again."""
         tick = self._bus.config.relay_tick_seconds
         try:
-            with no_fork_meanwhile():
-                close_old_connections()
             self._watch_broker()
             while self.work() and not self._stopped.is_set():
                 pass
@@ -104,8 +102,10 @@ class Relay:
             logger.warning("relay: the database did not answer: %s", exc)
             close_database()
             return BROKER_AWAY_SECONDS
-        except MessagingError as exc:
-            logger.warning("relay: %s", exc)
+        except Exception:
+            # Whatever it is: without a relay nothing that falls due is ever done again.
+            logger.exception("relay: this turn failed; the rows fall due again")
+            close_database()
             return BROKER_AWAY_SECONDS
         return tick if due_in is None else min(tick, due_in)
 

@@ -55,6 +55,8 @@ def purge(config: MessagingConfig, now: datetime) -> Iterator[int]:
     ):
         while gone := _forget(rows, until):
             yield gone
+    while gone := _forget_abandoned(now):
+        yield gone
     while gone := _drop_payloads(payload_until):
         yield gone
 
@@ -84,6 +86,16 @@ def _forget(rows: Q, until: datetime) -> int:
                 )
         batch.delete()
     return len(ids)
+
+
+def _forget_abandoned(now: datetime) -> int:
+    """Delete rows of messages that only the broker had, and has not delivered again for long."""
+    ids = list(
+        InboxMessage.objects.filter(
+            due_at__lt=now, envelope="", state=InboxState.READY
+        ).values_list("pk", flat=True)[:BATCH]
+    )
+    return InboxMessage.objects.filter(pk__in=ids).delete()[0]
 
 
 def _drop_payloads(until: datetime) -> int:

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from django.db import DatabaseError
-
 from messaging.clock import SYSTEM_CLOCK
 from messaging.database_threads import close_database
 from messaging.envelope import utc_now
@@ -100,7 +98,7 @@ def _renew(runs: dict[str, _Run]) -> None:
             run_token__in=list(runs),
             state=InboxState.RUNNING,
         ).update(due_at=utc_now() + timedelta(seconds=LEASE_SECONDS))
-    except DatabaseError as exc:
+    except Exception as exc:
         # The lease outlasts two of these; after that the run may be begun elsewhere, and this
         # one's outcome is refused.
         logger.warning("leases of %d runs could not be renewed: %s", len(runs), exc)

@@ -119,8 +119,11 @@ def release(pids: Iterable[int]) -> int:
 @without_fork
 def seconds_until_due(now: datetime) -> float | None:
     """Return how long until the next row is due; None if there is none."""
-    first = InboxMessage.objects.filter(due_at__isnull=False).aggregate(first=Min("due_at"))
-    instant = first["first"]
+    # What only the broker has is not ours to publish.
+    due = InboxMessage.objects.filter(due_at__isnull=False).exclude(
+        envelope="", state=InboxState.READY
+    )
+    instant = due.aggregate(first=Min("due_at"))["first"]
     return None if instant is None else max(0.0, (instant - now).total_seconds())
 
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from messaging import MessagePriority
-from messaging.custody import hot, inbox, outbox, schedule, shared
+from messaging import MessagePriority, MessagingConfig
+from messaging.custody import hot, inbox, outbox, retention, schedule, shared
 from messaging.custody.arrival import ONLY_COPY, Arrival
 from messaging.custody.begin import MustPark, NotRun, begin
 from messaging.custody.inbox import Run
@@ -216,3 +216,23 @@ def test_a_deployment_does_not_count_as_a_death() -> None:
 def test_keys_of_unknown_rows_change_nothing() -> None:
     assert not outbox.settle(Key("nobody", "b", 0), "handled")
     assert not outbox.accepted(Key("nobody", "b", 0), utc_now())
+
+
+def test_a_row_whose_message_only_the_broker_has_keeps_no_relay_busy() -> None:
+    run_of(critical(custodian=None))
+    InboxMessage.objects.update(due_at=utc_now())
+    assert schedule.claim_due(utc_now(), lambda _: 0) == []  # it is for whoever gets it again
+    later = utc_now() + timedelta(days=8)
+    assert schedule.seconds_until_due(later) is None
+    assert list(retention.purge(MessagingConfig(broker_url="sqlite:////x"), later)) == [1]
+    assert not InboxMessage.objects.exists()
+
+
+def test_what_is_forgotten_moves_the_horizon_over_it() -> None:
+    old = critical(created_at=utc_now() - timedelta(days=40), custodian=None)
+    inbox.done(run_of(old))
+    long_ago = utc_now() - timedelta(days=39)
+    InboxMessage.objects.update(finished_at=long_ago, begun_at=long_ago)
+    list(retention.purge(MessagingConfig(broker_url="sqlite:////x"), utc_now()))
+    assert not InboxMessage.objects.exists()
+    assert isinstance(begin(old, "b", ONLY_COPY, 3), MustPark)

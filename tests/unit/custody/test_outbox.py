@@ -100,3 +100,11 @@ def test_a_message_that_is_refused_blocks_no_other(communicator: ServiceCommunic
     row = OutboxMessage.objects.get()
     assert (row.message_id, row.failures) == ("large", 1)
     assert "over the limit" in row.last_error
+
+
+def test_a_turn_that_fails_for_whatever_reason_is_followed_by_another(
+    communicator: ServiceCommunicator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    relay = Relay(communicator.bus, "sender")
+    monkeypatch.setattr(relay, "work", lambda: 1 / 0)
+    assert relay._turn() > 0
