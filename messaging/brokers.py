@@ -158,12 +158,12 @@ def profile_for(broker_url: str) -> BrokerProfile:
     """Return what is known about the broker at this URL.
 
     Raises:
-        ConfigurationError: the URL names no scheme.
+        ConfigurationError: the URL names no scheme that kombu knows.
     """
     scheme = urlsplit(broker_url).scheme
-    if not scheme:
+    if scheme.partition("+")[0] not in TRANSPORT_ALIASES:
         raise ConfigurationError(
             f"BROKER_URL: expected a URL such as sqlite:///…, amqp://… or redis://…, "
-            f"got {broker_url!r}"
+            f"got one of {scheme or 'no'!r} scheme"
         )
     return PROFILES[_SCHEMES.get(scheme, "other")]

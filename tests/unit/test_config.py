@@ -56,3 +56,9 @@ def test_every_broker_has_a_distinct_number_for_every_priority_in_its_own_direct
         assert numbers == sorted(numbers, reverse=name == "redis")
     assert profile_for("amqps://x").name == "amqp"
     assert profile_for("memory://").name == "other"
+
+
+@pytest.mark.parametrize("url", ["", "broker.sqlite3", "carrier-pigeon://loft"])
+def test_a_broker_that_nobody_knows_is_a_configuration_error(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="BROKER_URL: expected a URL such as"):
+        profile_for(url)
