@@ -10,6 +10,7 @@ from django.db.models import QuerySet
 from gateway_app.models import DeadLetter
 from messaging import MessagingError, deadletter
 from messaging.envelope import utc_now
+from messaging.forking import without_fork
 from messaging.parking import Parking
 from messaging.text import storable
 
@@ -33,6 +34,7 @@ class StoredParking(Parking):
             raise DeadLetterNotStored(f"{letter.message_id}: {exc}") from exc
 
 
+@without_fork
 def park(letter: deadletter.DeadLetter) -> None:
     """Store a dead letter. Safe to repeat: one of the same message, service and generation stays.
 

@@ -24,6 +24,7 @@ from gateway_app.models import (
 from gateway_app.registrations import InvalidRegistration, Registration
 from gateway_app.route_claims import RefusedRoute, claim_routes
 from messaging.apps import configured
+from messaging.forking import without_fork
 from messaging.patterns import matches
 
 #: When so large a share of the instances is silent, the registry takes it for its own fault...
@@ -248,6 +249,7 @@ def subscribers_of(message_type: str) -> list[str]:
     return sorted({name for name, pattern in rows if matches(pattern, message_type)})
 
 
+@without_fork
 def is_down(service: str) -> bool:
     """Return whether a service is known to serve nobody just now; False if it is not known."""
     states = list(

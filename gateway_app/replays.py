@@ -46,7 +46,9 @@ def replay(letter: DeadLetter, *, actor: str, force: bool = False, as_new: bool 
     again = envelope.replayed_to(letter.service, custodian=communicator.name)
     if as_new:
         headers = {**envelope.headers, REPLAY_OF_HEADER: envelope.id}
-        again = replace(again, id=new_message_id(), generation=0, headers=headers)
+        again = replace(
+            again, id=new_message_id(), generation=0, headers=headers, created_at=utc_now()
+        )
     with transaction.atomic():
         if not _move(letter, DeadLetterState.REPLAYED, actor, "replay", f"as {again.id}"):
             return False

@@ -17,12 +17,14 @@ from uuid import UUID
 
 from messaging.envelope import (
     ENVELOPE_VERSION,
+    LARGEST_COUNT,
     NO_HEADERS,
     Envelope,
     MessageKind,
     MessagePriority,
     is_message_type,
     is_service_name,
+    is_storable_id,
 )
 from messaging.errors import DecodeError, EncodeError, MessageTooLarge
 
@@ -117,7 +119,18 @@ def decode(body: str | bytes) -> Envelope:
         parsed = json.loads(body)
     except (ValueError, RecursionError) as exc:
         raise DecodeError(f"not JSON: {exc}") from exc
+    half_a_pair = "\\ud" if isinstance(body, str) else b"\\ud"
+    if half_a_pair in body:  # type: ignore[operator] # text in text, or bytes in bytes
+        _require_text(parsed)
     return from_arguments(parsed)
+
+
+def _require_text(parsed: object) -> None:
+    """Refuse halves of surrogate pairs: no file and no database can hold them."""
+    try:
+        json.dumps(parsed, ensure_ascii=False).encode()
+    except UnicodeEncodeError as exc:
+        raise DecodeError(f"not text: {exc}") from exc
 
 
 def from_arguments(parsed: object) -> Envelope:
@@ -163,6 +176,13 @@ def _text(name: str, mapping: dict[str, Any]) -> str:
     return value
 
 
+def _identifier(name: str, mapping: dict[str, Any]) -> str:
+    value = _text(name, mapping)
+    if not is_storable_id(value):
+        raise ValueError(f"{name!r} is too long or holds what cannot be stored")
+    return value
+
+
 def _optional_text(name: str, mapping: dict[str, Any]) -> str | None:
     return None if mapping.get(name) is None else _text(name, mapping)
 
@@ -203,8 +223,12 @@ def _optional_instant(name: str, mapping: dict[str, Any]) -> datetime | None:
 def _count(name: str, mapping: dict[str, Any]) -> int:
     least = 1 if name == "attempt" else 0
     value = mapping.get(name, least)
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{name!r} is not a whole number from {least}")
+    if (
+        not isinstance(value, int)
+        or isinstance(value, bool)
+        or not least <= value <= LARGEST_COUNT
+    ):
+        raise ValueError(f"{name!r} is not a whole number from {least} to {LARGEST_COUNT}")
     return value
 
 
@@ -219,7 +243,7 @@ def _headers(name: str, mapping: dict[str, Any]) -> Mapping[str, Any]:
 
 #: One reader for each field, in the order in which the first fault is reported.
 _READERS: Final[dict[str, _Reader]] = {
-    "id": _text,
+    "id": _identifier,
     "type": _message_type,
     "kind": lambda name, mapping: MessageKind(mapping[name]),
     "source": _service,

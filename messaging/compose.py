@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any, Final
 
 from messaging.context import current_message
@@ -73,9 +74,10 @@ class Composer:
         message_id = new_message_id()
         if dedup_key is not None:
             message_id = id_of(self._source, dedup_key)
-        created_at = utc_now()
+        # When it is sent: what is said long before must not look older than what receivers still
+        # remember of duplicates.
+        created_at = utc_now() + timedelta(seconds=delay or 0.0)
         cause = current_message()
-        lifetime = None if expires_in is None else expires_in + (delay or 0.0)
         return Envelope(
             id=message_id,
             type=message_type,
@@ -85,7 +87,7 @@ class Composer:
             priority=MessagePriority(priority),
             data={} if data is None else data,
             created_at=created_at,
-            expires_at=expiry(created_at, lifetime),
+            expires_at=expiry(created_at, expires_in),
             correlation_id=correlation_id or (cause.correlation_id if cause else message_id),
             causation_id=cause.id if cause else None,
             reply_to=reply_to,

@@ -21,6 +21,11 @@ MAX_TYPE_LENGTH: Final = 200
 #: No dots: `<service>.custody` and `reply.<service>.…` are queues of the same service.
 SERVICE_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 
+#: Longest id that databases store.
+MAX_ID_LENGTH: Final = 200
+#: Counts fit into the whole numbers of every database.
+LARGEST_COUNT: Final = 2**31 - 1
+
 NO_HEADERS: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
@@ -74,7 +79,7 @@ class Envelope:
     priority: MessagePriority = MessagePriority.NORMAL
     #: The payload, any JSON value.
     data: Any = None
-    #: When it was said, by the sender's clock.
+    #: When it was sent, by the sender's clock; with a delay, when it is due.
     created_at: datetime
     #: After this instant nobody may handle it any more; None: never.
     expires_at: datetime | None = None
@@ -109,11 +114,13 @@ class Envelope:
     def replayed_to(self, service: str, custodian: str) -> "Envelope":
         """Return the same message to be handled anew by one service, now, whenever it was said.
 
-        Answered for by whoever replays it.
+        Answered for by whoever replays it. A whole broadcast, which the gateway gave up before it
+        made copies of it, stays one.
         """
+        is_whole = self.kind is MessageKind.EVENT and not self.target and self.custodian
         return replace(
             self,
-            target=service,
+            target="" if is_whole else service,
             generation=self.generation + 1,
             custodian=custodian,
             attempt=1,
@@ -146,6 +153,15 @@ def is_message_type(text: object) -> bool:
         isinstance(text, str)
         and len(text) <= MAX_TYPE_LENGTH
         and TYPE_PATTERN.fullmatch(text) is not None
+    )
+
+
+def is_storable_id(text: str) -> bool:
+    """Return whether every database stores this id: not too long, no NUL, no half of a pair."""
+    return (
+        0 < len(text) <= MAX_ID_LENGTH
+        and "\0" not in text
+        and not any("\ud800" <= character <= "\udfff" for character in text)
     )
 
 

@@ -7,6 +7,8 @@ copies that a relay published, and what a broker delivers again.
 import logging
 from typing import TYPE_CHECKING, Any
 
+from django.db import DatabaseError
+
 from messaging.attempts import GiveUp, Round, next_step, run_round
 from messaging.custody import inbox
 from messaging.custody.arrival import Arrival
@@ -61,13 +63,18 @@ class RecordedReceiver:
         with RUNS.renewed(begun.token, envelope.id, timeout):
             try:
                 return self._run(begun, handler)
+            except DatabaseError:
+                RUNS.broken_off(begun.token, begun.row_id)
+                raise
             except LeaseLost:
-                # The row says who has it now. With atomic=True nothing of this run remains.
+                # With atomic=True nothing of this run remains.
                 text = f"run of {envelope.type} {envelope.id} lost its lease"
                 if handler is not None and not handler.atomic:
                     text += "; its effect may have happened twice"
                 logger.warning(text)
-                return settled(text)
+                # Under custody the row has the payload and goes its way. Otherwise only the broker
+                # is sure to have it, and asks again: what was handled meanwhile is not run.
+                return Outcome(is_settled=envelope.custodian is not None, error=text)
 
     def _run(self, run: Run, handler: Handler | None) -> Outcome:
         envelope = run.envelope

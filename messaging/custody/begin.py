@@ -204,10 +204,10 @@ def _answer_or_reopen(row: InboxMessage, envelope: Envelope) -> NotRun | None:
     if row.generation < envelope.generation:
         if row.state in UNENDED:
             return NotRun(why="an earlier generation is still open")
-        if row.state == InboxState.PARKED:
-            _reopen(row, envelope)
+        if row.state in (InboxState.PARKED, InboxState.EXPIRED):
+            _reopen(row, envelope)  # neither has had an effect
             return None
-    # Only a parked row is ever reopened, so that was the outcome of an earlier generation.
+    # Only what was given up is ever reopened, so that was the outcome of an earlier generation.
     outcome = row.state if row.generation <= envelope.generation else InboxState.PARKED.value
     why = f"{outcome} already"
     if not envelope.custodian:
@@ -222,7 +222,7 @@ def _answer_or_reopen(row: InboxMessage, envelope: Envelope) -> NotRun | None:
 
 
 def _reopen(row: InboxMessage, envelope: Envelope) -> None:
-    """``parked --> ready``, under the replay's generation and custodian."""
+    """``parked | expired --> ready``, under the replay's generation and custodian."""
     InboxMessage.objects.filter(pk=row.pk).update(
         state=InboxState.READY,
         generation=envelope.generation,
@@ -232,6 +232,7 @@ def _reopen(row: InboxMessage, envelope: Envelope) -> None:
         unended_runs=0,
         due_at=utc_now(),
         finished_at=None,
+        expires_at=envelope.expires_at,
         owes_receipt=bool(envelope.custodian),
     )
 

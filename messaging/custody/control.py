@@ -8,7 +8,7 @@ from collections import defaultdict
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from django.db import DatabaseError
+from django.db import DatabaseError, DataError
 from kombu.message import Message
 
 from messaging.custody import hot, inbox, outbox
@@ -78,15 +78,18 @@ class Control:
         with no_fork_meanwhile(), write_transaction():
             for message in messages:
                 try:
-                    said = read(message.headers.get("task"), message.body)
-                except DecodeError as exc:
+                    with write_transaction():  # a savepoint
+                        self._apply_one(message, answers)
+                except (DecodeError, DataError) as exc:
                     logger.warning("%s.custody: dropped: %s", self._service, exc)
-                    continue
-                if isinstance(said, Receipt):
-                    apply_receipt(said)
-                else:
-                    answers[said.custodian] += answer_to(said, self._service)
         return answers
+
+    def _apply_one(self, message: Message, answers: dict[str, list[Entry]]) -> None:
+        said = read(message.headers.get("task"), message.body)
+        if isinstance(said, Receipt):
+            apply_receipt(said)
+        else:
+            answers[said.custodian] += answer_to(said, self._service)
 
 
 def apply_receipt(receipt: Receipt) -> None:

@@ -112,20 +112,21 @@ def park_unrun(envelope: Envelope, service: str, *, error: str, expired: bool) -
         "run_token": "",
         "finished_at": now,
         "last_error": storable(error),
-        "owes_receipt": bool(envelope.custodian) and not _tell_here(envelope, service, state),
+        "owes_receipt": bool(envelope.custodian),
     }
     free = Q(state=InboxState.READY) | Q(state=InboxState.RUNNING, due_at__lte=now)
     known = InboxMessage.objects.filter(message_id=envelope.id, service=service)
-    if known.filter(free, generation=envelope.generation).update(**ended):
-        return True
-    row = _row(envelope, service)
-    row.envelope = codec.encode(envelope, None)
-    for name, value in ended.items():
-        setattr(row, name, value)
-    before = known.exists()
-    if not before:
+    is_ended = bool(known.filter(free, generation=envelope.generation).update(**ended))
+    if not is_ended and not known.exists():
+        row = _row(envelope, service)
+        row.envelope = codec.encode(envelope, None)
+        for name, value in ended.items():
+            setattr(row, name, value)
         InboxMessage.objects.bulk_create([row], ignore_conflicts=True)
-    return not before
+        is_ended = True
+    if is_ended and _tell_here(envelope, service, state, error):
+        known.update(owes_receipt=False)
+    return is_ended
 
 
 @without_fork
@@ -135,12 +136,6 @@ def note_death(message_id: str, service: str, signal: str) -> None:
     InboxMessage.objects.filter(message_id=message_id, service=service, state__in=UNENDED).update(
         signal=storable(signal)[:_SIGNAL_LENGTH]
     )
-
-
-@without_fork
-def find(message_id: str) -> list[InboxMessage]:
-    """Return the rows of a message, one for each service."""
-    return list(InboxMessage.objects.filter(message_id=message_id).order_by("service"))
 
 
 @without_fork

@@ -9,9 +9,15 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
-from messaging.envelope import is_service_name, new_message_id
+from messaging.envelope import (
+    LARGEST_COUNT,
+    is_service_name,
+    is_storable_id,
+    new_message_id,
+)
 from messaging.errors import DecodeError
 from messaging.models import OutboxState
+from messaging.text import storable
 from messaging.wire import PERSISTENT, WireMessage
 
 logger = logging.getLogger(__name__)
@@ -91,13 +97,15 @@ def read(task: object, body: str | bytes) -> Receipt | Ask:
     try:
         ((data,), _, _) = json.loads(body)
         said = _READERS[str(task)](data)
-    except (ValueError, TypeError, KeyError, RecursionError) as exc:
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as exc:
         raise DecodeError(f"neither receipt nor question: {exc!r}") from exc
     return said
 
 
 def _read_receipt(data: Any) -> Receipt:
-    entries = tuple(Entry(str(a), int(b), str(c), str(d)) for a, b, c, d in data["entries"])
+    entries = tuple(
+        Entry(_id(a), _generation(b), str(c), storable(str(d))) for a, b, c, d in data["entries"]
+    )
     unknown = {entry.outcome for entry in entries} - OUTCOMES
     if unknown:
         raise ValueError(f"unknown outcomes {unknown}")
@@ -105,8 +113,22 @@ def _read_receipt(data: Any) -> Receipt:
 
 
 def _read_ask(data: Any) -> Ask:
-    about = tuple(Question(str(a), int(b), str(c), float(d)) for a, b, c, d in data["about"])
+    about = tuple(
+        Question(_id(a), _generation(b), _service(c), float(d)) for a, b, c, d in data["about"]
+    )
     return Ask(_service(data["custodian"]), about)
+
+
+def _id(text: object) -> str:
+    if not isinstance(text, str) or not is_storable_id(text):
+        raise ValueError(f"not a message id: {text!r:.100}")
+    return text
+
+
+def _generation(number: object) -> int:
+    if not isinstance(number, int) or not 0 <= number <= LARGEST_COUNT:
+        raise ValueError(f"not a generation: {number!r:.100}")
+    return number
 
 
 def _service(name: object) -> str:

@@ -17,7 +17,7 @@ from messaging.custody.retention import Retention
 from messaging.custody.targets import Targets
 from messaging.database_threads import close_database
 from messaging.envelope import utc_now
-from messaging.errors import BrokerError, MessagingError, PublishError, PublishUncertain
+from messaging.errors import BrokerError, MessagingError, PublishUncertain
 from messaging.events import broker_lost, broker_recovered, emit, message_stuck
 from messaging.forking import no_fork_meanwhile
 from messaging.models import OutboxState
@@ -237,12 +237,16 @@ class Relay:
         batches: dict[tuple[str, str], list[schedule.OwedReceipt]] = {}
         for receipt in owed:
             batches.setdefault((receipt.custodian, receipt.service), []).append(receipt)
-        for (custodian, service), receipts in batches.items():
-            try:
+        untold = list(batches)
+        try:
+            while untold:
+                custodian, service = untold[-1]
+                receipts = batches[custodian, service]
                 self._link.tell(custodian, service, [receipt.entry for receipt in receipts])
-            except (BrokerError, PublishError):
-                schedule.owe_again(receipts)
-                raise
+                untold.pop()
+        finally:
+            if untold:
+                schedule.owe_again([receipt for key in untold for receipt in batches[key]])
         return len(owed)
 
 

@@ -72,7 +72,7 @@ def _forget(rows: Q, until: datetime) -> int:
     ).order_by("finished_at")[:BATCH]
     with transaction.atomic():
         ids = list(old.values_list("pk", flat=True))
-        batch = InboxMessage.objects.filter(pk__in=ids)
+        batch = InboxMessage.objects.filter(rows, pk__in=ids)
         newest = batch.values("service", "source").order_by().annotate(newest=Max("created_at"))
         for row in newest:
             horizon, is_new = DedupHorizon.objects.get_or_create(
@@ -95,7 +95,10 @@ def _forget_abandoned(now: datetime) -> int:
             due_at__lt=now, envelope="", state=InboxState.READY
         ).values_list("pk", flat=True)[:BATCH]
     )
-    return InboxMessage.objects.filter(pk__in=ids).delete()[0]
+    # The state once more: a delivery may have taken it meanwhile.
+    return InboxMessage.objects.filter(
+        pk__in=ids, envelope="", state=InboxState.READY, due_at__lt=now
+    ).delete()[0]
 
 
 def _drop_payloads(until: datetime) -> int:

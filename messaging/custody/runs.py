@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
+from django.db.models import F
+
 from messaging.clock import SYSTEM_CLOCK
 from messaging.database_threads import close_database
 from messaging.envelope import utc_now
@@ -39,6 +41,8 @@ class Runs:
         self._lock = threading.Lock()
         self._runs: dict[str, _Run] = {}
         self._suspect = ""
+        #: Runs that ended without the database taking note of it, by token: their rows.
+        self._broken_off: dict[str, int] = {}
         self._thread: threading.Thread | None = None
 
     def claim_suspect(self, token: str) -> bool:
@@ -64,11 +68,7 @@ class Runs:
         with self._lock:
             ends_at = SYSTEM_CLOCK.monotonic() + timeout_seconds
             self._runs[token] = _Run(message_id, ends_at)
-            if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._renew_all, name="messaging-leases", daemon=True
-                )
-                self._thread.start()
+            self._start()
         try:
             yield
         finally:
@@ -76,17 +76,38 @@ class Runs:
                 self._runs.pop(token, None)
             self.release_suspect(token)
 
+    def broken_off(self, token: str, row_id: int) -> None:
+        """Give a run back, uncounted, as soon as the database takes note of it.
+
+        The process lives: three failures of the database must not look like three deaths.
+        """
+        with self._lock:
+            self._broken_off[token] = row_id
+            self._start()
+
+    def _start(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(
+                target=self._renew_all, name="messaging-leases", daemon=True
+            )
+            self._thread.start()
+
     def _renew_all(self) -> None:
         while True:
             SYSTEM_CLOCK.sleep(RENEW_SECONDS)
             with self._lock:
                 now = SYSTEM_CLOCK.monotonic()
                 runs = {token: run for token, run in self._runs.items() if run.ends_at > now}
-                if not self._runs:
+                broken_off = dict(self._broken_off)
+                if not self._runs and not broken_off:
                     self._thread = None
                     break
             if runs:
                 _renew(runs)
+            for token, row_id in broken_off.items():
+                if _give_back(token, row_id):
+                    with self._lock:
+                        self._broken_off.pop(token, None)
         close_database()
 
 
@@ -103,6 +124,23 @@ def _renew(runs: dict[str, _Run]) -> None:
         # one's outcome is refused.
         logger.warning("leases of %d runs could not be renewed: %s", len(runs), exc)
         close_database()
+
+
+@without_fork
+def _give_back(token: str, row_id: int) -> bool:
+    """``running --> ready`` for a run that was broken off; return whether that is settled."""
+    try:
+        InboxMessage.objects.filter(pk=row_id, run_token=token, state=InboxState.RUNNING).update(
+            state=InboxState.READY,
+            unended_runs=F("unended_runs") - 1,
+            run_token="",
+            due_at=utc_now(),
+        )
+    except Exception as exc:
+        logger.warning("a run could not be given back yet: %s", exc)
+        close_database()
+        return False
+    return True
 
 
 #: Of this process.

@@ -10,6 +10,7 @@ from django.db.models import F, Min, Q, QuerySet
 
 from messaging.custody.owner import is_dead, process
 from messaging.custody.receipts import Entry
+from messaging.database_threads import write_transaction
 from messaging.envelope import utc_now
 from messaging.forking import without_fork
 from messaging.models import UNENDED, InboxMessage, InboxState
@@ -135,9 +136,7 @@ def claim_receipts() -> list[OwedReceipt]:
         .order_by("pk")
         .only("message_id", "service", "custodian", "generation", "state", "last_error")[:BATCH]
     )
-    if not rows:
-        return []
-    _commit_to_disk([row.pk for row in rows])
+    cleared = _clear_debts(rows) if rows else set()
     return [
         OwedReceipt(
             row.pk,
@@ -146,6 +145,7 @@ def claim_receipts() -> list[OwedReceipt]:
             Entry(row.message_id, row.generation, _outcome(row.state), row.last_error[:1000]),
         )
         for row in rows
+        if row.pk in cleared
     ]
 
 
@@ -170,23 +170,33 @@ def _keep_for_the_broker(now: datetime) -> None:
     )
 
 
-def _commit_to_disk(row_ids: list[int]) -> None:
-    """Settle the debts in a commit that takes everything before it to the disk.
+def _clear_debts(rows: Sequence[InboxMessage]) -> set[int]:
+    """Settle the debts of rows that still say what was read, in a commit that reaches the disk.
 
-    A sender on another machine closes its books on a receipt; a power cut here must not take
-    back what it said. On SQLite one such commit syncs the whole log; PostgreSQL always does.
+    A row that has come to its end since owes that, too, and keeps its debt. A sender on another
+    machine closes its books on a receipt, and a power cut here must not take back what it said: on
+    SQLite one such commit syncs the whole log before it; PostgreSQL always does.
     """
-    owing = InboxMessage.objects.filter(pk__in=row_ids)
-    if connection.vendor != "sqlite":
-        owing.update(owes_receipt=False)
-        return
-    with connection.cursor() as cursor:
-        cursor.execute("PRAGMA synchronous = FULL")
+    is_sqlite = connection.vendor == "sqlite"
+    if is_sqlite:
+        _pragma("synchronous = FULL")
     try:
-        owing.update(owes_receipt=False)
+        with write_transaction():
+            return {
+                row.pk
+                for row in rows
+                if InboxMessage.objects.filter(
+                    pk=row.pk, state=row.state, generation=row.generation, owes_receipt=True
+                ).update(owes_receipt=False)
+            }
     finally:
-        with connection.cursor() as cursor:
-            cursor.execute("PRAGMA synchronous = NORMAL")
+        if is_sqlite:
+            _pragma("synchronous = NORMAL")
+
+
+def _pragma(text: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"PRAGMA {text}")
 
 
 def _outcome(state: str) -> str:

@@ -80,6 +80,7 @@ def test_what_its_receiver_has_lost_is_found_named_and_sent_again() -> None:
 
 
 def test_parked_without_a_dead_letter_is_unaccounted_for() -> None:
+    done(begun(sent(1)))  # so b's database is this one
     outbox.settle(key(sent()), "parked")
     account = ledger.account()
     assert (account.unaccounted, account.counts["parked"]) == (1, 0)

@@ -138,3 +138,15 @@ def test_what_is_no_task_is_refused(body: str | bytes) -> None:
 def test_fields_of_a_later_version_are_ignored() -> None:
     mapping = {**codec.to_mapping(an_envelope()), "colour": "red"}
     assert codec.from_mapping(mapping) == an_envelope()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"id": "x" * 201}, {"id": "a\0b"}, {"generation": 2**31}, {"data": "\ud800"}],
+    ids=["long id", "NUL", "large number", "half of a pair"],
+)
+def test_what_no_database_holds_is_no_envelope(changes: dict[str, Any]) -> None:
+    """It was delivered again for ever: it could be neither handled nor parked."""
+    mapping = {**codec.to_mapping(an_envelope()), **changes}
+    with pytest.raises(DecodeError):
+        codec.decode(json.dumps([[mapping], {}, {}]))

@@ -76,6 +76,8 @@ class Command(BusCommand):
         self.stdout.write(f"{len(found)} replayed.")
 
     def _replay(self, options: dict[str, Any]) -> None:
+        if options["canary"] and options["as_new"]:
+            raise ValueError("--canary follows messages by their ids, which --as-new changes")
         found = deadletters.find({**options, "state": DeadLetterState.PARKED})
         letters = list(found[: options["limit"]])
         if options["dry_run"]:

@@ -236,3 +236,19 @@ def test_what_is_forgotten_moves_the_horizon_over_it() -> None:
     list(retention.purge(MessagingConfig(broker_url="sqlite:////x"), utc_now()))
     assert not InboxMessage.objects.exists()
     assert isinstance(begin(old, "b", ONLY_COPY, 3), MustPark)
+
+
+def test_a_replay_of_what_expired_runs() -> None:
+    expired = critical(expires_at=utc_now() - timedelta(seconds=10))
+    assert isinstance(begin(expired, "b", ONLY_COPY, 3), MustPark)
+    assert inbox.park_unrun(expired, "b", error="too late", expired=True)
+    assert row().state == "expired"
+    replayed = expired.replayed_to("b", custodian="api-gateway")
+    assert run_of(replayed).envelope.generation == 1
+
+
+def test_a_whole_broadcast_that_was_given_up_is_replayed_as_one() -> None:
+    whole = critical(kind=MessageKind.EVENT, target="")
+    assert whole.replayed_to("api-gateway", custodian="api-gateway").target == ""
+    ordinary = critical(kind=MessageKind.EVENT, target="", custodian=None)
+    assert ordinary.replayed_to("b", custodian="api-gateway").target == "b"

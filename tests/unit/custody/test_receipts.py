@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from messaging import MessagingConfig, ServiceCommunicator
-from messaging.custody import inbox, outbox
+from messaging.custody import inbox, outbox, schedule
 from messaging.custody.arrival import ONLY_COPY
 from messaging.custody.begin import begin
 from messaging.custody.control import Control, answer_to, apply_receipt
@@ -110,3 +110,29 @@ def test_of_what_its_receiver_lost_the_row_says_so_and_stays_open() -> None:
 def test_what_is_neither_receipt_nor_question_is_refused(task: str | None, body: str) -> None:
     with pytest.raises(DecodeError):
         read(task, body)
+
+
+def test_a_row_that_ends_while_its_receipt_is_written_owes_another_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The outcome was never told: the debt of the end was cleared with that of the beginning."""
+    run = received(critical())
+    clear = schedule._clear_debts
+
+    def end_first(rows: list[InboxMessage]) -> set[int]:
+        inbox.done(run)
+        return clear(rows)
+
+    monkeypatch.setattr(schedule, "_clear_debts", end_first)
+    assert schedule.claim_receipts() == []
+    monkeypatch.undo()
+    (owed,) = schedule.claim_receipts()
+    assert owed.entry.outcome == "handled"
+    assert schedule.claim_receipts() == []
+
+
+@pytest.mark.parametrize("generation", ["Infinity", "1e30", "-1", '"x"'])
+def test_a_number_that_no_database_holds_is_refused(generation: str) -> None:
+    body = f'[[{{"service":"b","entries":[["m",{generation},"handled",""]]}}],{{}},{{}}]'
+    with pytest.raises(DecodeError):
+        read("messaging.receipt", body)

@@ -5,8 +5,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 
-from messaging import ConfigurationError, MessagingConfig, Reject, RetryPolicy, ServiceCommunicator
+from messaging import (
+    ConfigurationError,
+    MessagePriority,
+    MessagingConfig,
+    Reject,
+    RetryPolicy,
+    ServiceCommunicator,
+)
+from messaging.custody import inbox, runs
 from messaging.custody.arrival import ONLY_COPY
 from messaging.events import message_stuck
 from messaging.models import DedupHorizon, InboxMessage, OutboxMessage
@@ -101,3 +110,39 @@ def test_an_atomic_handler_cannot_be_async(service: ServiceCommunicator) -> None
     service.on_message("not.fine", atomic=True)(handle)
     with pytest.raises(ConfigurationError, match="async"):
         assert service.bus
+
+
+def test_a_lost_lease_without_custody_leaves_the_message_with_the_broker(
+    service: ServiceCommunicator,
+) -> None:
+    """It was acknowledged, and its row had no payload: nobody had the message any more."""
+
+    @service.on_message("get.user.details", atomic=True)
+    def handle(_data: Any) -> None:
+        InboxMessage.objects.update(run_token="somebody else's")
+
+    normal = critical(custodian=None, priority=MessagePriority.NORMAL)
+    assert not Receiver(service).receive(normal, ONLY_COPY).is_settled
+    assert Receiver(service).receive(critical(id="n"), ONLY_COPY).is_settled
+
+
+def test_a_database_that_fails_at_the_end_of_a_run_does_not_count_as_a_death(
+    service: ServiceCommunicator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @service.on_message("get.user.details")
+    def handle(_data: Any) -> None:
+        raise ValueError
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise OperationalError("gone away")
+
+    monkeypatch.setattr(inbox, "fail", fail)
+    monkeypatch.setattr(runs.RUNS, "_start", lambda: None)  # no thread: the test gives back
+    assert not Receiver(service).receive(critical(), ONLY_COPY).is_settled
+    ((token, row_id),) = runs.RUNS._broken_off.items()
+    assert runs._give_back(token, row_id)
+    runs.RUNS._broken_off.clear()
+    assert (InboxMessage.objects.get().state, InboxMessage.objects.get().unended_runs) == (
+        "ready",
+        0,
+    )
