@@ -9,9 +9,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import connections
 
 from tests.support.brokers import BROKERS, Features, broker_at, require
 from tests.support.installation import ROOT, Installation
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Test on a file, as in life.
+
+    Connections to SQLite's shared memory, Django's choice for tests, lock each other out without
+    waiting for their turn.
+    """
+    default = connections["default"]
+    if default.vendor == "sqlite":
+        file = tmp_path_factory.mktemp("django") / "test.sqlite3"
+        default.settings_dict["TEST"]["NAME"] = str(file)
 
 
 @pytest.fixture(scope="session")

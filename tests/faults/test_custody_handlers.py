@@ -42,7 +42,7 @@ def test_failures_end_handled_retried_or_parked_by_priority(
     ]
     # CRITICAL is tried for ever, though the handler's policy ends after two.
     attempts = "SELECT attempts FROM messaging_inboxmessage WHERE type = 'fail.always' AND "
-    eventually(lambda: ledger.rows(f"{attempts} priority = 'CRITICAL'") >= [(4,)], 30)
+    eventually(lambda: ledger.rows(f"{attempts} priority = 'CRITICAL'") >= [(3,)], 30)
     eventually(lambda: ledger.outbox("handled") >= 2, 30)
     assert ledger.rows("SELECT number FROM effect") == [(6,)]
     assert ledger.unaccounted == 0

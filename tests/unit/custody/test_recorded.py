@@ -126,6 +126,7 @@ def test_a_lost_lease_without_custody_leaves_the_message_with_the_broker(
     assert Receiver(service).receive(critical(id="n"), ONLY_COPY).is_settled
 
 
+@pytest.mark.django_db(transaction=True)  # its connection is closed
 def test_a_database_that_fails_at_the_end_of_a_run_does_not_count_as_a_death(
     service: ServiceCommunicator, monkeypatch: pytest.MonkeyPatch
 ) -> None:

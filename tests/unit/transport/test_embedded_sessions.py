@@ -120,6 +120,7 @@ def test_an_exclusive_queue_of_a_dead_process_can_be_declared_at_once(channel, b
     channel.queue_declare("worker.pidbox", exclusive=True, auto_delete=True)
 
 
+@pytest.mark.filterwarnings("ignore:unclosed <socket")  # rightly so: nobody closed it
 def test_a_connection_nobody_closed_gives_back_what_it_held(connect, channel, send, broker):
     forgotten = connect()
     session_id = forgotten.transport.consumption.session.id
