@@ -44,7 +44,7 @@ def test_failures_end_handled_retried_or_parked_by_priority(
     attempts = "SELECT attempts FROM messaging_inboxmessage WHERE type = 'fail.always' AND "
     eventually(lambda: ledger.rows(f"{attempts} priority = 'CRITICAL'") >= [(3,)], 30)
     eventually(lambda: ledger.outbox("handled") >= 2, 30)
-    assert ledger.rows("SELECT number FROM effect") == [(6,)]
+    eventually(lambda: ledger.rows("SELECT number FROM effect") == [(6,)], 30)
     assert ledger.unaccounted == 0
 
 
