@@ -6,7 +6,7 @@ name and the arguments listed here.
 """
 
 import logging
-from typing import Any
+from typing import Any, Final
 
 from django.dispatch import Signal
 
@@ -26,6 +26,8 @@ message_dead_lettered = Signal()
 message_expired = Signal()
 #: It has been tried or published so often that somebody should look. ``envelope``, ``tries``
 message_stuck = Signal()
+#: So often.
+STUCK_AT: Final = 10
 #: A relay cannot reach the broker. ``error`` (the exception)
 broker_lost = Signal()
 #: It can again.

@@ -22,6 +22,7 @@ from messaging.deadletter import DeadLetterReason
 from messaging.envelope import Envelope
 from messaging.errors import LeaseLost
 from messaging.events import (
+    STUCK_AT,
     emit,
     message_expired,
     message_handled,
@@ -35,9 +36,6 @@ if TYPE_CHECKING:
     from messaging.communicator import ServiceCommunicator
 
 logger = logging.getLogger(__name__)
-
-#: Attempts at one message after which somebody should look.
-STUCK_AT = 10
 
 
 class RecordedReceiver:

@@ -110,7 +110,6 @@ def _begin(
         envelope=envelope,
         service=service,
         attempts=attempts,
-        is_suspect=is_suspect,
     )
 
 

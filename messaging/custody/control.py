@@ -5,7 +5,6 @@ Apart from the pool, where busy handlers would hold up receipts, and so cause co
 
 import logging
 from collections import defaultdict
-from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from django.db import DatabaseError, DataError
@@ -16,7 +15,6 @@ from messaging.custody.link import Link
 from messaging.custody.outbox import Key
 from messaging.custody.receipts import SETTLED, UNKNOWN, Ask, Entry, Receipt, read
 from messaging.database_threads import close_database, write_transaction
-from messaging.envelope import utc_now
 from messaging.errors import BrokerUnavailable, DecodeError
 from messaging.forking import no_fork_meanwhile
 from messaging.models import InboxMessage, OutboxState
@@ -27,8 +25,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: An accepted message is asked after when its outcome has not come for so long.
-ASK_SECONDS: Final = 600.0
 #: Messages delivered ahead of their acknowledgement.
 PREFETCH: Final = 100
 
@@ -94,11 +90,10 @@ class Control:
 
 def apply_receipt(receipt: Receipt) -> None:
     """Note what a receiver says of messages sent to it. What was not sent to it is ignored."""
-    look_at = utc_now() + timedelta(seconds=ASK_SECONDS)
     for entry in receipt.entries:
         key = Key(entry.message_id, receipt.service, entry.generation)
         if entry.outcome == OutboxState.ACCEPTED:
-            outbox.accepted(key, look_at)
+            outbox.accepted(key)
         elif entry.outcome == UNKNOWN:
             outbox.note_unknown(key)
         elif entry.outcome == SETTLED:
@@ -122,6 +117,6 @@ def answer_to(ask: Ask, service: str) -> list[Entry]:
         elif row.generation == generation and row.custodian == ask.custodian:
             inbox.owe(Key(message_id, service, generation))
         elif row.generation > generation:
-            # Only a parked row is ever reopened, so that was the earlier generation's outcome.
+            # Only what was given up is ever reopened, so that was the outcome before.
             answers.append(Entry(message_id, generation, OutboxState.PARKED.value))
     return answers

@@ -33,8 +33,6 @@ MARKED_AT_ONCE: Final = 100
 MARK_SECONDS: Final = 0.05
 #: The thread ends when there was nothing to do for this long.
 IDLE_SECONDS: Final = 10.0
-#: Pause before a relay tries what could not be published.
-AGAIN_SECONDS: Final = 2.0
 
 
 class _Item(NamedTuple):
@@ -129,12 +127,12 @@ class Handoff:
                 # Marked first: what was confirmed must not go out again for a later failure.
                 self._mark(published)
                 rest = [each.key for each in batch[position:]]
-                again = utc_now() + timedelta(seconds=AGAIN_SECONDS)
+                again = utc_now() + timedelta(seconds=outbox.BROKER_AWAY_SECONDS)
                 outbox.postpone(rest, again, str(exc), refused=False)
                 return
             except MessagingError as exc:
                 logger.warning("outbox: %s was refused: %s", item.key, exc)
-                again = utc_now() + timedelta(seconds=AGAIN_SECONDS)
+                again = utc_now() + timedelta(seconds=outbox.BROKER_AWAY_SECONDS)
                 outbox.postpone([item.key], again, str(exc), refused=True)
             else:
                 published.append(Published(item.key, current, wait))

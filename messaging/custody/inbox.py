@@ -34,8 +34,6 @@ class Run:
     service: str
     #: Attempts made before this run.
     attempts: int
-    #: Whether this process must not die of it, or it is parked.
-    is_suspect: bool
 
 
 @without_fork

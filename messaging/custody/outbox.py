@@ -23,6 +23,11 @@ from messaging.text import storable
 
 #: A relay that took a row and died lets go of it after this.
 CLAIM_SECONDS: Final = 10.0
+#: Pause before what a broker that is away could not take is tried again: long enough to be cheap,
+#: short enough that nobody waits for it once the broker is back.
+BROKER_AWAY_SECONDS: Final = 2.0
+#: A message that its receiver has is asked after when its outcome has not come for so long.
+ASK_SECONDS: Final = 600.0
 #: Rows of one claim; larger batches gain little and hold the lease longer.
 BATCH: Final = 100
 
@@ -191,13 +196,18 @@ def postpone(keys: Iterable[Key], due_at: datetime, error: str = "", *, refused:
 
 
 @without_fork
-def accepted(key: Key, look_at: datetime) -> bool:
+def accepted(key: Key) -> bool:
     """``pending | published --> accepted``: the receiver has it. Return whether that is news."""
     now = utc_now()
     return bool(
         copy_of(key)
         .filter(state__in=(OutboxState.PENDING, OutboxState.PUBLISHED))
-        .update(state=OutboxState.ACCEPTED, told_at=now, due_at=look_at, last_error="")
+        .update(
+            state=OutboxState.ACCEPTED,
+            told_at=now,
+            due_at=now + timedelta(seconds=ASK_SECONDS),
+            last_error="",
+        )
     )
 
 

@@ -11,14 +11,14 @@ from messaging import codec
 from messaging.clock import SYSTEM_CLOCK
 from messaging.custody import epoch, outbox, schedule, shared
 from messaging.custody.link import Link
-from messaging.custody.outbox import DueMessage, Published
+from messaging.custody.outbox import ASK_SECONDS, BROKER_AWAY_SECONDS, DueMessage, Published
 from messaging.custody.receipts import Question
 from messaging.custody.retention import Retention
 from messaging.custody.targets import Targets
 from messaging.database_threads import close_database
 from messaging.envelope import utc_now
 from messaging.errors import BrokerError, MessagingError, PublishUncertain
-from messaging.events import broker_lost, broker_recovered, emit, message_stuck
+from messaging.events import STUCK_AT, broker_lost, broker_recovered, emit, message_stuck
 from messaging.forking import no_fork_meanwhile
 from messaging.models import OutboxState
 
@@ -27,19 +27,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Pause between tries while the broker is away: long enough to be cheap, short enough that
-#: nobody waits for it once it is back.
-BROKER_AWAY_SECONDS: Final = 2.0
 #: Longest pause between tries of a message that the broker refuses.
 REFUSED_CAP_SECONDS: Final = 300.0
 #: How often to look whether the broker still has what it had.
 EPOCH_SECONDS: Final = 5.0
 #: What was published so long before a connection broke may have been lost with it.
 PARTIAL_LOSS_SECONDS: Final = 30.0
-#: Pause between questions after the outcome of a message that its receiver has.
-ASK_SECONDS: Final = 600.0
-#: Publishes of one message after which somebody should look.
-STUCK_AT: Final = 10
 
 
 class Relay:
@@ -142,13 +135,9 @@ class Relay:
 
     def _publish_outbox(self) -> int:
         due = outbox.claim_due(utc_now())
-        is_accepted = [row.state == OutboxState.ACCEPTED for row in due]
-        self._ask([row for row, accepted in zip(due, is_accepted, strict=True) if accepted])
-        self._publish(
-            self._to_publish(
-                [row for row, accepted in zip(due, is_accepted, strict=True) if not accepted]
-            )
-        )
+        received = [row for row in due if row.state == OutboxState.ACCEPTED]
+        self._ask(received)
+        self._publish(self._to_publish([row for row in due if row not in received]))
         return len(due)
 
     def _to_publish(self, rows: list[DueMessage]) -> list[tuple[DueMessage, float]]:

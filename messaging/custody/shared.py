@@ -3,17 +3,10 @@
 Nothing is configured: the other row is there, or it is not.
 """
 
-from datetime import timedelta
-from typing import Final
-
 from messaging.custody import outbox
 from messaging.custody.outbox import Key
-from messaging.envelope import utc_now
 from messaging.forking import without_fork
 from messaging.models import UNENDED, InboxMessage, InboxState
-
-#: A receiver that has the message is asked for its outcome this much later.
-LOOK_SECONDS: Final = 600.0
 
 
 @without_fork
@@ -30,9 +23,9 @@ def note_received(key: Key) -> bool:
     if row is None or row.generation < key.generation:
         return False
     if row.generation > key.generation:
-        outbox.settle(key, InboxState.PARKED)  # only what was parked is ever replayed
+        outbox.settle(key, InboxState.PARKED)  # only what was given up is ever replayed
     elif row.state in UNENDED:
-        outbox.accepted(key, utc_now() + timedelta(seconds=LOOK_SECONDS))
+        outbox.accepted(key)
     else:
         outbox.settle(key, row.state, row.last_error)
     return True

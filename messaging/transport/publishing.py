@@ -66,11 +66,6 @@ class Publisher:
             return False
         return self._waker.send(taker, handed_over(message, queue_id, self._store.clock.now()))
 
-    def check_route(self, message: Outgoing) -> None:
-        """Raise what `publish` would raise if the message had nowhere to go."""
-        with self._store.connection() as db:
-            self._current_routes(db, message)
-
     def wake_consumers(self, queue_ids: Iterable[int]) -> None:
         """Have everyone who consumes from these queues look for messages."""
         with self._store.connection() as db:

@@ -68,7 +68,7 @@ def test_every_message_is_in_one_place_and_the_sum_is_right() -> None:
 
 def test_what_its_receiver_has_lost_is_found_named_and_sent_again() -> None:
     done(begun(sent(1)))
-    outbox.accepted(key(sent(2)), utc_now())
+    outbox.accepted(key(sent(2)))
     with pytest.raises(CommandError, match="1 messages are unaccounted for") as caught:
         call("bus_account")
     assert caught.value.returncode == 1

@@ -116,7 +116,6 @@ def test_two_in_their_last_chance_do_not_run_beside_each_other() -> None:
                 owner=this_process().rpartition("/")[0] + "/0"
             )
     first = run_of(critical(id="m"))
-    assert first.is_suspect
     assert isinstance(begin(critical(id="n"), "b", ONLY_COPY, 3), NotRun)
     waiting = InboxMessage.objects.get(message_id="n")
     assert (waiting.state, waiting.unended_runs) == ("waiting", 2)
@@ -215,7 +214,7 @@ def test_a_deployment_does_not_count_as_a_death() -> None:
 
 def test_keys_of_unknown_rows_change_nothing() -> None:
     assert not outbox.settle(Key("nobody", "b", 0), "handled")
-    assert not outbox.accepted(Key("nobody", "b", 0), utc_now())
+    assert not outbox.accepted(Key("nobody", "b", 0))
 
 
 def test_a_row_whose_message_only_the_broker_has_keeps_no_relay_busy() -> None:
