@@ -40,10 +40,8 @@ fmt: $(SETUP_CHECK) ## Format the code and fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(SETUP) ## Measure the bus beside raw Celery, with a million queued, and what custody costs
-	$(BIN)/python -m tests.bench.round_trip
-	$(BIN)/python -m tests.bench.embedded_broker
-	$(BIN)/python -m tests.bench.custody
+bench: $(SETUP) ## Measure the bus beside raw Celery, and as it grows; BENCH=--quick to try it out
+	$(BIN)/python -m tests.bench $(BENCH)
 
 clean: ## Remove the virtual environment and all caches; databases in var/ stay
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -5,7 +5,7 @@ Redis transport serves 0 first and sorts into four steps; the embedded broker fo
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -37,6 +37,8 @@ class BrokerProfile:
     confirms: bool
     #: Whether reply queues expire only if the sender of the reply declares them too.
     replies_declare_queue: bool
+    #: kombu's transport, where it is not the one of the URL's scheme.
+    transport: str | None = None
     #: kombu's ``transport_options`` for every connection.
     transport_options: Callable[[MessagingConfig], dict[str, Any]]
     #: More of them for connections that only publish.
@@ -125,6 +127,7 @@ PROFILES: Final[Mapping[str, BrokerProfile]] = {
             reports_unroutable=False,
             confirms=True,  # LPUSH answers once the list has it
             replies_declare_queue=True,
+            transport="messaging.redis_transport:Transport",
             transport_options=_redis_options,
             publisher_options=_no_options,
         ),
@@ -166,4 +169,6 @@ def profile_for(broker_url: str) -> BrokerProfile:
             f"BROKER_URL: expected a URL such as sqlite:///…, amqp://… or redis://…, "
             f"got one of {scheme or 'no'!r} scheme"
         )
-    return PROFILES[_SCHEMES.get(scheme, "other")]
+    profile = PROFILES[_SCHEMES.get(scheme, "other")]
+    # Sentinel has a transport of its own, with another way to make clients.
+    return replace(profile, transport=None) if scheme == "sentinel" else profile

@@ -185,6 +185,7 @@ class MessageBus:
     def _new_connection(self, options: dict[str, Any]) -> Connection:
         return Connection(
             self.config.broker_url,
+            transport=self.profile.transport,
             connect_timeout=self.config.broker_timeout_seconds,
             transport_options=options,
         )

@@ -33,6 +33,7 @@ Transport Options
 * ``maintenance_seconds`` (1.0): time between looks for dead consumers and what to sweep.
 * ``ageing_seconds`` (60): waiting time that lifts a message one level; 0 switches ageing off.
 * ``claim_batch`` (64): most messages claimed at once without a prefetch limit.
+* ``turn_messages`` (1): most messages delivered in one turn of an event loop.
 * ``durability`` ("normal"): "full" has every publish survive a power cut, too. A single message
   asks for it with the property ``durability="full"``.
 * ``busy_seconds`` (30): wait this long for the file's write lock.

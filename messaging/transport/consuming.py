@@ -31,7 +31,7 @@ class Consumption:
         self.on_work: Callable[[], None] = self._wake_drain
         #: Called when acks wait to be flushed.
         self.on_ack: Callable[[], None] = self._wake_drain
-        self._options = options
+        self.options = options
         #: Whether a thread has begun to look for messages and may be about to wait.
         self._is_looking = False
         self._intake = Intake(broker, options)
@@ -43,13 +43,13 @@ class Consumption:
         """This connection's session, started when first needed: who only publishes has none."""
         with self._session_lock:
             if self._session is None:
-                self._session = self.broker.start_session(self._options)
+                self._session = self.broker.start_session(self.options)
             return self._session
 
     @property
-    def has_room(self) -> bool:
-        """Whether all consumers may take another message before the acks that wait are made."""
-        return self._intake.has_room()
+    def acks_may_wait(self) -> bool:
+        """Whether all consumers have enough to do before the acks that wait are made."""
+        return self._intake.acks_may_wait()
 
     @property
     def session_id(self) -> int | None:
@@ -261,4 +261,4 @@ class Consumption:
                 self.broker.end_session(session, undelivered)
 
     def _transaction(self) -> Any:
-        return self.broker.store.transaction(busy_seconds=self._options.busy_seconds)
+        return self.broker.store.transaction(busy_seconds=self.options.busy_seconds)

@@ -48,7 +48,7 @@ class HubDrain:
 
     def _on_ack(self) -> None:
         """Have an ack flushed: with the next claim where one can come before, or soon."""
-        if self._consumption.has_room and threading.get_ident() == self._thread_id:
+        if self._consumption.acks_may_wait and threading.get_ident() == self._thread_id:
             if self._flush_later is None:
                 self._flush_later = self._hub.call_later(_ACK_SECONDS, self._flush)
         else:
@@ -81,7 +81,7 @@ class HubDrain:
             logger.warning("embedded broker: acks put off until the connection closes: %s", exc)
 
     def _on_wake(self) -> None:
-        """Flush acks, claim, and deliver one message; the next in another turn of the loop.
+        """Flush acks, claim, and deliver `Options.turn_messages`; more in other turns of the loop.
 
         In a pool that runs tasks right here (solo) the ack of a message comes in the turn after
         its delivery: with one message a turn it is stored before the next task begins, and a
@@ -94,5 +94,9 @@ class HubDrain:
         # With something to deliver already, `pump` does not look at the file: look again, then.
         looks_later = consumption.has_buffered
         consumption.pump()
-        if consumption.deliver_one() and (looks_later or consumption.may_have_more):
+        for _ in range(consumption.options.turn_messages):
+            if not consumption.deliver_one():
+                break
+            looks_later |= consumption.may_have_more
+        if looks_later:
             self.schedule()

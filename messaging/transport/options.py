@@ -2,9 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Final
 
 from messaging.errors import ConfigurationError
+
+
+_POSITIVE: Final = (
+    "lease_seconds",
+    "maintenance_seconds",
+    "claim_batch",
+    "turn_messages",
+    "busy_seconds",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,13 +31,16 @@ class Options:
     ageing_seconds: float = 60.0
     #: Most messages claimed at once for a consumer without a prefetch limit.
     claim_batch: int = 64
+    #: Most messages delivered in one turn of an event loop. 1 where their handlers run inside it:
+    #: an ack made there is stored before the next one begins.
+    turn_messages: int = 1
     #: ``normal``: survives the death of processes. ``full``: also a power cut; one fsync each.
     durability: str = "normal"
     #: Wait this long for the file's write lock, then raise BrokerBusy.
     busy_seconds: float = 30.0
 
     def __post_init__(self) -> None:
-        for name in ("lease_seconds", "maintenance_seconds", "claim_batch", "busy_seconds"):
+        for name in _POSITIVE:
             self._expect(name, getattr(self, name) > 0, "a number > 0")
         self._expect("ageing_seconds", self.ageing_seconds >= 0, "a number >= 0")
         self._expect("durability", self.durability in ("normal", "full"), "'normal' or 'full'")

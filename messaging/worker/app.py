@@ -1,7 +1,7 @@
 """The Celery app of a service, configured for the guarantees of the bus."""
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from celery import Celery
 from celery.signals import import_modules
@@ -12,6 +12,13 @@ from messaging.worker.strategy import RECEIVERS, receive
 
 if TYPE_CHECKING:
     from messaging.communicator import ServiceCommunicator
+
+
+#: Pools of our own, by what the setting ``worker_pool`` calls them; others are Celery's.
+POOLS: Final = {"threads": "messaging.worker.pool:ThreadPool"}
+
+#: Messages that the event loop hands to threads in one turn.
+TURN_MESSAGES: Final = 16
 
 
 class BusApp(Celery):
@@ -55,7 +62,12 @@ def _settings(communicator: "ServiceCommunicator") -> dict[str, Any]:
         "broker_read_url": config.broker_url,
         "broker_write_url": config.broker_url,
         "broker_url": config.broker_url,
-        "broker_transport_options": bus.profile.transport_options(config),
+        "broker_transport": bus.profile.transport,
+        "broker_transport_options": {
+            **bus.profile.transport_options(config),
+            # Of the embedded broker; others ignore it.
+            "turn_messages": TURN_MESSAGES if config.worker_pool == "threads" else 1,
+        },
         "broker_connection_timeout": config.broker_timeout_seconds,
         "broker_connection_retry_on_startup": True,
         # For ever: a worker waits for its broker rather than give up after 100 tries.
@@ -72,10 +84,11 @@ def _settings(communicator: "ServiceCommunicator") -> dict[str, Any]:
         "task_acks_late": True,
         "task_send_sent_event": False,
         "worker_consumer": "messaging.worker.consumer:GuardConsumer",
-        "worker_pool": config.worker_pool,
+        "worker_pool": POOLS.get(config.worker_pool, config.worker_pool),
         "worker_concurrency": config.worker_concurrency,
-        # What is prefetched is out of reach of priorities.
+        # At first; see `prefetch`.
         "worker_prefetch_multiplier": 1,
+        "worker_enable_prefetch_count_reduction": False,
         "worker_send_task_events": False,
         # What a handler prints is its own affair.
         "worker_redirect_stdouts": False,

@@ -22,6 +22,8 @@ from messaging.deadletter import DeadLetterReason
 from messaging.envelope import Envelope
 from messaging.errors import DecodeError
 from messaging.worker.loop_calls import LoopCalls
+from messaging.worker.pool import ThreadPool
+from messaging.worker.prefetch import Prefetch
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +36,8 @@ class GuardConsumer(Consumer):
         # Parking talks to the broker or the database: not on the event loop's thread.
         self._parking = ThreadPoolExecutor(1, thread_name_prefix="messaging-parking")
         super().__init__(*args, **kwargs)
+        if isinstance(self.pool, ThreadPool):
+            self.pool.loop_calls = self.loop_calls
 
     def loop(self, *args: Any) -> None:
         """Consume until shutdown or the loss of the connection."""
@@ -41,6 +45,8 @@ class GuardConsumer(Consumer):
         try:
             run(*args)
         finally:
+            if isinstance(self.pool, ThreadPool):
+                self.pool.leave_event_loop()
             self.loop_calls.detach()
 
     def register_with_event_loop(self, hub: Any) -> None:
@@ -60,11 +66,17 @@ class GuardConsumer(Consumer):
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Message], None]:
         """Return Celery's handler of messages, with every way to fail caught."""
-        handle = super().create_task_handler(*args, **kwargs)
+        others = super().create_task_handler(*args, **kwargs)
+        deliver = self.strategies[TASK_NAME]
+        goes_ahead = isinstance(self.pool, ThreadPool) and self.hub is not None
+        self.prefetch = Prefetch(self.qos, self.pool.num_processes, goes_ahead=goes_ahead)
 
         def on_message(message: Message) -> None:
             try:
-                handle(message)
+                # Celery's own handler makes two promises for each message, which nothing here
+                # asks for.
+                is_ours = message.headers.get("task") == TASK_NAME
+                (deliver if is_ours else others)(message)
             except (*self.connection_errors, *self.channel_errors):
                 raise  # Celery connects again and the broker delivers again
             except DecodeError as exc:

@@ -2,6 +2,8 @@
 
 import logging
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from celery.worker import state
@@ -44,17 +46,17 @@ class Delivery:
         self.acknowledged = False
         self.time_start: float | None = None
         self.worker_pid: int | None = None
-        self._consumer = consumer
-        #: What monitors know it by. A broadcast has one id and as many deliveries as subscribers,
-        #: which would be one row in Flower.
-        self._event_id = self.id
-        if envelope.kind is MessageKind.EVENT:
-            self._event_id = f"{self.id}.{consumer.app.communicator.name}"
+        self.consumer = consumer
+        #: Time in the pool.
+        self.seconds = 0.0
 
     def reserve(self) -> None:
         """Put it on Celery's list of what this worker holds."""
         state.task_reserved(self)
-        self._send_event("task-received", **self._described(), eta=None, expires=None, retries=0)
+        if self._sends_events():
+            self._send_event(
+                "task-received", **self._described(), eta=None, expires=None, retries=0
+            )
 
     def accept(self, pid: int, _accepted_at: float) -> None:
         """Note that a thread or process of the pool has begun with it."""
@@ -62,25 +64,43 @@ class Delivery:
         self.time_start = time.monotonic()
         state.task_accepted(self)
         if self._sends_events():
-            self._consumer.loop_calls.call(lambda: self._send_event("task-started"))
+            self.consumer.loop_calls.call(partial(self._send_event, "task-started"))
 
-    def finish(self, outcome: Outcome) -> None:
-        """Settle it with the broker. Called where the connection lives."""
-        state.task_ready(self, successful=outcome.is_settled and not outcome.error)
+    def end(self, outcome: Outcome) -> None:
+        """Have it settled where the connection lives. From any thread."""
+        self.consumer.loop_calls.call(self.ended(outcome))
+
+    def ended(self, outcome: Outcome) -> Callable[[], None]:
+        """Note the end and return what settles it, where the connection lives."""
+        if self.time_start is not None:
+            self.seconds = time.monotonic() - self.time_start
+        return partial(self._finish, outcome)
+
+    def give_back(self) -> None:
+        """Return it unhandled, for a worker that has a thread free. On the event loop."""
+        state.task_ready(self)
+        self.consumer.prefetch.note_standstill()
+        self._requeue()
+
+    def _finish(self, outcome: Outcome) -> None:
+        state.task_ready(self)
         if outcome.is_settled:
             self.acknowledged = True
-            self.message.ack_log_error(logger, self._consumer.connection_errors)
+            self.message.ack_log_error(logger, self.consumer.connection_errors)
         else:
-            self._consumer.timer.call_after(
-                REDELIVER_AFTER_SECONDS, self._consumer.loop_calls.call, (self._give_back,)
+            self.consumer.timer.call_after(
+                REDELIVER_AFTER_SECONDS, self.consumer.loop_calls.call, (self._requeue,)
             )
+        self.consumer.prefetch.note(self.seconds)
+        if not self._sends_events():
+            return
         if outcome.error:
             self._send_event("task-failed", exception=outcome.error, traceback=outcome.traceback)
         else:
-            self._send_event("task-succeeded", result="", runtime=self._runtime())
+            self._send_event("task-succeeded", result="", runtime=self.seconds)
 
-    def _give_back(self) -> None:
-        self.message.reject_log_error(logger, self._consumer.connection_errors, requeue=True)
+    def _requeue(self) -> None:
+        self.message.reject_log_error(logger, self.consumer.connection_errors, requeue=True)
 
     def cancel(self, _pool: Any, signal: Any = None, emit_retry: bool = True) -> None:
         """Leave it unsettled at a cold shutdown: the broker delivers it again."""
@@ -93,7 +113,7 @@ class Delivery:
             "args": self.summary,
             "kwargs": {},
             "type": TASK_NAME,
-            "hostname": self._consumer.hostname,
+            "hostname": self.consumer.hostname,
             "time_start": self.time_start,
             "acknowledged": self.acknowledged,
             "delivery_info": {
@@ -118,14 +138,15 @@ class Delivery:
             "parent_id": self.envelope.causation_id,
         }
 
-    def _runtime(self) -> float:
-        return 0.0 if self.time_start is None else time.monotonic() - self.time_start
-
     def _sends_events(self) -> bool:
-        dispatcher = self._consumer.event_dispatcher
+        dispatcher = self.consumer.event_dispatcher
         # Heartbeats and sweeps, one a second, would be all that monitors show.
         return bool(dispatcher and dispatcher.enabled) and self.name not in PERISHABLE
 
     def _send_event(self, kind: str, **fields: Any) -> None:
-        if self._sends_events():
-            self._consumer.event_dispatcher.send(kind, uuid=self._event_id, **fields)
+        # What monitors know it by. A broadcast has one id and as many deliveries as subscribers,
+        # which would be one row in Flower.
+        uuid = self.id
+        if self.envelope.kind is MessageKind.EVENT:
+            uuid = f"{uuid}.{self.consumer.app.communicator.name}"
+        self.consumer.event_dispatcher.send(kind, uuid=uuid, **fields)

@@ -25,13 +25,16 @@ class LoopCalls:
         self._calls: deque[Callable[[], None]] = deque()
         self._lock = threading.RLock()
         self._has_loop = False
+        #: Whether the loop has been woken and has not come round yet: one wake-up is enough.
+        self._is_woken = False
         self._reader, self._writer = os.pipe()
         os.set_blocking(self._reader, False)
         os.set_blocking(self._writer, False)
 
     def attach(self, hub: Any) -> None:
         """Run calls on this event loop from now on; again after every reconnect."""
-        hub.add_reader(self._reader, self._run_all)
+        hub.add_reader(self._reader, self._on_wake)
+        hub.on_tick.add(self._run_all)
         with self._lock:
             self._has_loop = True
 
@@ -41,19 +44,36 @@ class LoopCalls:
             self._has_loop = False
             self._run_all()
 
-    def call(self, function: Callable[[], None]) -> None:
-        """Run a callable on the event loop, soon. Thread-safe; never raises."""
-        with self._lock:
-            self._calls.append(function)
-            if not self._has_loop:
+    def call(self, function: Callable[[], None], *, wakes: bool = True) -> None:
+        """Run a callable on the event loop, soon. Thread-safe; never raises.
+
+        Args:
+            function: what to run.
+            wakes: whether to wake the loop; without, it runs when the loop wakes for something
+                else, or for `wake`.
+        """
+        # In this order: who clears one of the two flags runs what is waiting after that.
+        self._calls.append(function)
+        if not self._has_loop:
+            with self._lock:
                 self._run_all()
-                return
-        with suppress(BlockingIOError):  # full: the loop has plenty of wake-ups already
-            os.write(self._writer, b"!")
+        elif wakes:
+            self.wake()
+
+    def wake(self) -> None:
+        """Wake the loop if something waits for it."""
+        if self._calls and self._has_loop and not self._is_woken:
+            self._is_woken = True
+            with suppress(BlockingIOError):  # full: the loop has plenty of wake-ups already
+                os.write(self._writer, b"!")
+
+    def _on_wake(self) -> None:
+        with suppress(BlockingIOError):  # a second wake-up, which the first one answered
+            os.read(self._reader, 65_536)
+        self._is_woken = False
+        self._run_all()
 
     def _run_all(self) -> None:
-        with suppress(BlockingIOError):  # nothing written: called without a wake-up
-            os.read(self._reader, 65_536)
         while self._calls:
             function = self._calls.popleft()
             try:

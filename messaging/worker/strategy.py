@@ -5,9 +5,10 @@ and runs a tracer, for canvas, retries, result backends and ETA: features that t
 ones for, or that lose messages. Messages stay plain Celery messages.
 """
 
+import logging
+import os
 import re
 from collections.abc import Callable
-from functools import partial
 from typing import Any, Final
 
 from kombu.message import Message
@@ -19,6 +20,9 @@ from messaging.errors import DecodeError
 from messaging.outcome import Outcome
 from messaging.receiver import Receiver
 from messaging.worker.delivery import Delivery
+from messaging.worker.pool import ThreadPool
+
+logger = logging.getLogger(__name__)
 
 #: In billiard's text about a child that is gone.
 _KILLER: Final = re.compile(r"signal \d+( \(\w+\))?|exitcode -?\d+")
@@ -34,35 +38,54 @@ def receive(service: str, envelope: Envelope, arrival: Arrival) -> Outcome:
 
 def deliver_strategy(task: Any, app: Any, consumer: Any) -> Callable[..., None]:
     """Return the function that Celery calls with every message of this task."""
-    service = app.communicator.name
+    hand_over = _to_thread if isinstance(consumer.pool, ThreadPool) else _to_process
     limit = app.communicator.bus.config.max_message_bytes
-    pool = consumer.pool
 
-    def on_delivery(message: Message, _payload: Any, *_ack_reject_callbacks: Any) -> None:
-        envelope = _read(message, limit)
-        delivery = Delivery(message, envelope, consumer)
+    def on_delivery(message: Message, *_: Any) -> None:
+        delivery = Delivery(message, _read(message, limit), consumer)
         delivery.reserve()
-
-        def finish(outcome: Outcome) -> None:
-            consumer.loop_calls.call(partial(delivery.finish, outcome))
-
-        def lost(error: Any) -> None:
-            # The child died or was killed. Nothing is settled: the broker delivers it again.
-            text = str(getattr(error, "exception", error))
-            killer = _KILLER.search(text)
-            consumer.note_death(envelope, killer[0] if killer else "an unknown cause")
-            finish(Outcome(is_settled=False, error=text))
-
-        pool.apply_async(
-            receive,
-            args=(service, envelope, arrival_of(message)),
-            accept_callback=delivery.accept,
-            callback=finish,
-            error_callback=lost,
-            correlation_id=delivery.id,
-        )
+        hand_over(delivery)
 
     return on_delivery
+
+
+def _to_thread(delivery: Delivery) -> None:
+    """Have one of this process's threads handle a delivery."""
+    consumer = delivery.consumer
+    receiver, pid = RECEIVERS[consumer.app.communicator.name], os.getpid()
+
+    def run() -> Callable[[], None]:
+        delivery.accept(pid, 0.0)
+        try:
+            outcome = receiver.receive(delivery.envelope, arrival_of(delivery.message))
+        except BaseException as exc:
+            # What ends threads and programs, raised by a handler: the message comes again.
+            logger.exception("%s %s ended its handler's thread", delivery.name, delivery.id)
+            outcome = Outcome(is_settled=False, error=repr(exc))
+        return delivery.ended(outcome)
+
+    consumer.pool.submit(run, delivery.give_back)
+
+
+def _to_process(delivery: Delivery) -> None:
+    """Have Celery's pool handle a delivery: a child process, or the event loop itself."""
+    consumer = delivery.consumer
+
+    def lost(error: Any) -> None:
+        # The child died or was killed. Nothing is settled: the broker delivers it again.
+        text = str(getattr(error, "exception", error))
+        killer = _KILLER.search(text)
+        consumer.note_death(delivery.envelope, killer[0] if killer else "an unknown cause")
+        delivery.end(Outcome(is_settled=False, error=text))
+
+    consumer.pool.apply_async(
+        receive,
+        args=(consumer.app.communicator.name, delivery.envelope, arrival_of(delivery.message)),
+        accept_callback=delivery.accept,
+        callback=delivery.end,
+        error_callback=lost,
+        correlation_id=delivery.id,
+    )
 
 
 def _read(message: Message, limit: int) -> Envelope:

@@ -1,0 +1,166 @@
+"""What is there before a measurement begins: waiting messages, old rows, other services.
+
+Written in bulk past everything that would make it one by one; what is written is what one message
+or one registration leaves behind.
+"""
+
+import sqlite3
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Final
+
+from kombu import Connection
+
+from messaging import MessagingConfig
+from messaging.brokers import profile_for
+from messaging.clock import SYSTEM_CLOCK
+from messaging.topology import Topology
+from tests.bench.measurement import Measurement
+
+#: Rows of one transaction, so that the log stays smaller than the file.
+_BATCH: Final = 50_000
+#: RabbitMQ is asked something after so many messages, and answers when it has them: a client that
+#: is faster runs into a timeout of its socket.
+_RABBITMQ_BATCH: Final = 500
+_RABBITMQ_STORES_PER_SECOND: Final = 10_000
+#: Redis is sent so many messages with one command.
+_REDIS_BATCH: Final = 1000
+_OLD: Final = "2026-01-01 00:00:00"
+_NUMBERS: Final = "WITH RECURSIVE n(i) AS (SELECT ? UNION ALL SELECT i + 1 FROM n LIMIT ?)"
+
+
+def copy_waiting_message(run: Measurement, copies: int) -> None:
+    """Have so many more of the one message that waits for service 0, behind it."""
+    fill: Mapping[str, Callable[[Measurement, int], None]] = {
+        "": _copy_in_file,
+        "amqp": _copy_in_rabbitmq,
+        "redis": _copy_in_redis,
+    }
+    fill[run.contestant.server](run, copies)
+
+
+def add_old_rows(database: Path, count: int) -> None:
+    """Put that many messages, handled and settled long ago, into outbox and inbox."""
+    envelope = "x" * 400
+    with closing(sqlite3.connect(database, isolation_level=None)) as db:
+        for start in range(0, count, _BATCH):
+            limit = start, min(_BATCH, count - start)
+            db.execute("BEGIN")
+            db.execute(
+                f"{_NUMBERS} INSERT INTO messaging_outboxmessage (message_id, target, generation,"
+                " source, type, kind, priority, urgency, created_at, envelope, under_custody,"
+                " state, first_published_at, published_at, publishes, failures, told_at,"
+                " settled_at, last_error, reason)"
+                f" SELECT 'old' || i, 'svc0', 0, 'client', 'order.paid', 'command', 'CRITICAL', 3,"
+                f" '{_OLD}', '{envelope}', 1, 'handled', '{_OLD}', '{_OLD}', 1, 0, '{_OLD}',"
+                f" '{_OLD}', '', '' FROM n",
+                limit,
+            )
+            db.execute(
+                f"{_NUMBERS} INSERT INTO messaging_inboxmessage (message_id, service, generation,"
+                " source, custodian, type, priority, created_at, envelope, state, run_token,"
+                " owner, attempts, unended_runs, owes_receipt, begun_at, finished_at, last_error,"
+                " signal)"
+                f" SELECT 'old' || i, 'svc0', 0, 'client', 'client', 'order.paid', 'CRITICAL',"
+                f" '{_OLD}', '{envelope}', 'handled', '', 'x', 0, 0, 0, '{_OLD}', '{_OLD}', '',"
+                " '' FROM n",
+                limit,
+            )
+            db.execute("COMMIT")
+        db.execute("ANALYZE")
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def register_services(run: Measurement, count: int) -> None:
+    """Register services that run, and give each its queue; none of them is sent anything."""
+    names = [f"other{number}" for number in range(count)]
+    with closing(sqlite3.connect(run.database)) as db, db:
+        for name in names:
+            add_service(db, name, f"{name}.task")
+    config = MessagingConfig(broker_url=run.broker_url, namespace=run.namespace)
+    topology = Topology(config, profile_for(run.broker_url))
+    with Connection(run.broker_url) as connection:
+        for name in names:
+            queue = topology.worker_queue(name, [f"{name}.#"])
+            queue(connection.default_channel).declare()
+
+
+def add_service(db: sqlite3.Connection, name: str, message: str) -> None:
+    """Register a service with one instance, one handler, and one route that leads there."""
+    now = "2100-01-01 00:00:00"  # heard of so lately that no sweep takes it for silent
+    service = db.execute(
+        "INSERT INTO gateway_app_service (name, version, tracked, last_health_json)"
+        " VALUES (?, '1', 1, '')",
+        (name,),
+    ).lastrowid
+    db.execute(
+        "INSERT INTO gateway_app_serviceinstance (instance_id, service_id, version, host,"
+        " health_endpoint, state, registered_at, last_seen_at) VALUES (?, ?, '1', '', '', 'UP',"
+        " ?, ?)",
+        (f"{name}-1", service, now, now),
+    )
+    db.execute(
+        "INSERT INTO gateway_app_route (service_id, method, path, message)"
+        " VALUES (?, 'GET', ?, ?)",
+        (service, f"/api/{name}", message),
+    )
+    db.execute(
+        "INSERT INTO gateway_app_subscription (service_id, pattern) VALUES (?, ?)",
+        (service, f"{name}.#"),
+    )
+    db.execute(
+        "INSERT INTO gateway_app_handledtype (service_id, type) VALUES (?, ?)", (service, message)
+    )
+
+
+def _copy_in_file(run: Measurement, copies: int) -> None:
+    with closing(sqlite3.connect(run.folder / "broker.sqlite3", isolation_level=None)) as db:
+        (first,) = db.execute("SELECT next_id FROM meta").fetchone()
+        queue_id, prio, at, sent_at, props, body = db.execute(
+            "SELECT r.queue_id, r.prio, r.at, m.sent_at, m.props, m.body FROM queue q"
+            " JOIN ready r ON r.queue_id = q.id JOIN message m ON m.id = r.id WHERE q.name = ?",
+            (f"{run.namespace}.svc0",),
+        ).fetchone()
+        for start in range(0, copies, _BATCH):
+            limit = first + start, min(_BATCH, copies - start)
+            db.execute("BEGIN")
+            db.execute(
+                f"{_NUMBERS} INSERT INTO message (id, queue_id, sent_at, props, body)"
+                " SELECT i, ?, ?, ?, ? FROM n",
+                (*limit, queue_id, sent_at, props, body),
+            )
+            db.execute(
+                f"{_NUMBERS} INSERT INTO ready (queue_id, prio, id, attempts, at)"
+                " SELECT ?, ?, i, 0, ? FROM n",
+                (*limit, queue_id, prio, at),
+            )
+            db.execute("COMMIT")
+        db.execute("UPDATE meta SET next_id = ?", (first + copies,))
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _copy_in_rabbitmq(run: Measurement, copies: int) -> None:
+    queue = f"{run.namespace}.svc0"
+    with Connection(run.broker_url) as connection:
+        channel = connection.default_channel
+        model = channel.basic_get(queue)
+        for number in range(copies):
+            channel.basic_publish(model, "", queue)
+            if number % _RABBITMQ_BATCH == 0:
+                channel.queue_declare(queue, passive=True)
+        channel.basic_reject(model.delivery_tag, requeue=True)
+    # It goes on moving them to its disk for a while, which is no part of what follows.
+    SYSTEM_CLOCK.sleep(copies / _RABBITMQ_STORES_PER_SECOND)
+
+
+def _copy_in_redis(run: Measurement, copies: int) -> None:
+    with Connection(run.broker_url) as connection:
+        client: Any = connection.default_channel.client
+        (key,) = client.scan_iter(f"{run.namespace}:svc0*", _type="list")
+        model = client.lindex(key, 0).decode()
+        tag = model.partition('"delivery_tag": "')[2].partition('"')[0]
+        for start in range(0, copies, _REDIS_BATCH):
+            # kombu tells deliveries apart by their tags alone.
+            numbers = range(start, min(copies, start + _REDIS_BATCH))
+            client.lpush(key, *(model.replace(tag, f"copy-{number}") for number in numbers))

@@ -1,0 +1,1 @@
+"""What is measured: each a program that works as a consumer or as a client. See `protocol`."""
