@@ -35,6 +35,8 @@ class BrokerProfile:
     reports_unroutable: bool
     #: Whether publish waits for the broker's word that it has the message.
     confirms: bool
+    #: Whether that word takes a round trip, and can be waited for later.
+    confirms_later: bool = False
     #: Whether reply queues expire only if the sender of the reply declares them too.
     replies_declare_queue: bool
     #: kombu's transport, where it is not the one of the URL's scheme.
@@ -115,6 +117,7 @@ PROFILES: Final[Mapping[str, BrokerProfile]] = {
             exact_topics=True,
             reports_unroutable=True,
             confirms=True,
+            confirms_later=True,
             replies_declare_queue=False,
             transport_options=_no_options,
             publisher_options=_amqp_publisher_options,

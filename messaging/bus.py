@@ -1,10 +1,12 @@
 """MessageBus: what is published, and who subscribed to what."""
 
+import atexit
+import functools
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Final
 
-from kombu import Connection
+from kombu import Connection, Exchange, Queue
 
 from messaging import codec
 from messaging.brokers import profile_for
@@ -15,6 +17,7 @@ from messaging.envelope import Envelope, MessageKind, MessagePriority
 from messaging.errors import ServiceNotFound, Unroutable
 from messaging.events import emit, message_published
 from messaging.handlers import Handler, HandlerTable
+from messaging.pipeline import Pipeline
 from messaging.publisher import Publisher
 from messaging.publisher_pool import PublisherPool
 from messaging.registration import DEAD_LETTER, PERISHABLE
@@ -98,17 +101,40 @@ class MessageBus:
         expires = envelope.kind is MessageKind.REQUEST or envelope.type in PERISHABLE
         message = self._to_wire(envelope, expires=expires, publishes=publishes)
         with self._pool.publisher() as publisher:
-            if to is not None or envelope.kind is MessageKind.COMMAND:
-                queue = self.topology.service_queue(to or envelope.target)
-                publisher.publish(message, "", queue.name, declare=queue, mandatory=True)
-            elif envelope.kind is MessageKind.EVENT:
-                exchange = self.topology.events_exchange
-                publisher.publish(message, exchange.name, envelope.type, declare=exchange)
-            elif envelope.kind is MessageKind.REQUEST:
+            if envelope.kind is MessageKind.REQUEST and to is None:
                 self._publish_request(publisher, envelope.target, message)
             else:
-                raise ValueError("a reply goes to a queue: use MessageBus.reply")
+                exchange, key, entity = self._address(envelope, to)
+                mandatory = isinstance(entity, Queue)
+                publisher.publish(message, exchange, key, declare=entity, mandatory=mandatory)
         emit(message_published, envelope.source, envelope=envelope)
+
+    def publish_without_wait(self, envelope: Envelope, *, publishes: int = 0) -> None:
+        """Put a command or event on its way; this process sees to it that it arrives.
+
+        What the broker does not confirm goes to the outbox. `flush` waits for that.
+
+        Raises:
+            EncodeError, MessageTooLarge: cannot be sent.
+            BrokerUnavailable: NOT sent; safe to send again.
+            PublishUncertain: maybe sent; send again only with the same id.
+        """
+        message = self._to_wire(envelope, expires=False, publishes=publishes)
+        exchange, key, entity = self._address(envelope, None)
+        self._pipeline.publish(
+            envelope,
+            message,
+            exchange,
+            key,
+            declare=entity,
+            mandatory=isinstance(entity, Queue),
+        )
+
+    def flush(self, timeout_seconds: float) -> bool:
+        """Wait until nothing that was sent without a wait is in this process alone."""
+        if "_pipeline" not in self.__dict__:
+            return True
+        return self._pipeline.flush(timeout_seconds)
 
     def reply(self, envelope: Envelope, queue_name: str) -> None:
         """Put the answer to a request on the queue its sender named.
@@ -146,7 +172,40 @@ class MessageBus:
 
     def close(self) -> None:
         """Close the idle connections. The bus may be used again afterwards."""
+        if "_pipeline" in self.__dict__:
+            self._pipeline.close()
         self._pool.close()
+
+    def _address(self, envelope: Envelope, to: str | None) -> tuple[str, str, Queue | Exchange]:
+        """Return exchange, routing key, and what must be declared: a queue, or an exchange."""
+        if to is not None or envelope.kind is MessageKind.COMMAND:
+            queue = self.topology.service_queue(to or envelope.target)
+            return "", queue.name, queue
+        if envelope.kind is MessageKind.EVENT:
+            exchange = self.topology.events_exchange
+            return exchange.name, envelope.type, exchange
+        raise ValueError("a reply goes to a queue: use MessageBus.reply")
+
+    @functools.cached_property
+    def _pipeline(self) -> Pipeline:
+        # Threads of a process that ends are stopped wherever they are.
+        atexit.register(self.dispatch.flush)
+        options = {
+            **self.profile.transport_options(self.config),
+            **self.profile.publisher_options(self.config),
+            "confirm_publish": False,  # which means: wait for each
+        }
+        return Pipeline(
+            lambda on_channel: Publisher(
+                self._new_connection(options),
+                self.config.broker_timeout_seconds,
+                self.clock.monotonic,
+                on_channel,
+            ),
+            self.dispatch.keep,
+            lambda envelope: emit(message_published, envelope.source, envelope=envelope),
+            self.config.broker_timeout_seconds,
+        )
 
     def _publish_request(self, publisher: Publisher, target: str, message: WireMessage) -> None:
         exchange = self.topology.services_exchange

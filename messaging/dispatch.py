@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Final
 from django.db import transaction
 
 from messaging import codec
-from messaging.database_threads import on_event_loop
+from messaging.context import current_message
+from messaging.database_threads import close_database, on_event_loop
 from messaging.envelope import Envelope, MessageKind, MessagePriority
 from messaging.errors import BrokerError, PublishUncertain
 
@@ -42,8 +43,11 @@ class Dispatch:
         elif delay:
             self._store(envelope, delay, "")
         else:
+            publish = self._bus.publish
+            if self._needs_no_wait(envelope):
+                publish = self._bus.publish_without_wait
             try:
-                self._bus.publish(envelope, publishes=int(may_repeat))
+                publish(envelope, publishes=int(may_repeat))
             except (BrokerError, PublishUncertain) as exc:
                 if envelope.priority not in KEPT_WITHOUT_BROKER:
                     raise
@@ -51,11 +55,37 @@ class Dispatch:
                 self._store(envelope, 0.0, str(exc))
         return envelope.id
 
+    def keep(self, envelope: Envelope, error: str) -> None:
+        """Store a message that may not have reached the broker; a relay publishes it again.
+
+        For threads of the library: in a caller's transaction it could be rolled back.
+
+        Raises:
+            PublishError: the database did not take it.
+        """
+        try:
+            self._store(envelope, 0.0, error)
+        finally:
+            close_database()
+
     def flush(self, timeout_seconds: float = FLUSH_SECONDS) -> bool:
-        """Wait for what was accepted to be published; False: a relay does the rest."""
+        """Wait for what was sent or accepted to be published; False: a relay does the rest."""
+        is_confirmed = self._bus.flush(timeout_seconds)
         if self._started_handoff is None:
-            return True
-        return self._started_handoff.flush(timeout_seconds)
+            return is_confirmed
+        return self._started_handoff.flush(timeout_seconds) and is_confirmed
+
+    def _needs_no_wait(self, envelope: Envelope) -> bool:
+        """Return whether a message may be confirmed after its sender has gone on.
+
+        Not inside handlers: what they send must have arrived before they count as done. Not LOW,
+        whose sender alone can send it again; not HIGH, to which a round trip is worth certainty.
+        """
+        return (
+            self._bus.profile.confirms_later
+            and envelope.priority is MessagePriority.NORMAL
+            and current_message() is None
+        )
 
     @property
     def _handoff(self) -> "Handoff":

@@ -30,11 +30,17 @@ class Publisher:
         connection: an unopened kombu connection, opened when first needed.
         timeout_seconds: longest wait for connecting, and for each answer of the broker.
         monotonic: the clock that measures rest.
+        on_channel: called with each new channel.
     """
 
     def __init__(
-        self, connection: Connection, timeout_seconds: float, monotonic: Callable[[], float]
+        self,
+        connection: Connection,
+        timeout_seconds: float,
+        monotonic: Callable[[], float],
+        on_channel: Callable[[Any], None] = lambda _channel: None,
     ) -> None:
+        self._on_channel = on_channel
         self._connection = connection
         self._timeout_seconds = timeout_seconds
         self._monotonic = monotonic
@@ -89,6 +95,26 @@ class Publisher:
             if isinstance(first, PublishUncertain):
                 raise first from exc  # the first copy may have arrived all the same
             raise
+
+    def read(self, seconds: float) -> bool:
+        """Read what the broker says of what was published; return False if nothing came in time.
+
+        Raises:
+            PublishUncertain: the connection broke.
+        """
+        if self._channel is None:
+            raise PublishUncertain("the connection broke")
+        try:
+            self._connection.drain_events(timeout=seconds)
+        except TimeoutError:
+            return False
+        except self._errors as exc:
+            raise PublishUncertain(_text(exc)) from exc
+        return True
+
+    def forget_declared(self) -> None:
+        """Declare everything again when it is next published to."""
+        self._declared.clear()
 
     def queue_exists(self, queue: str, exchange: str) -> bool:
         """Return whether a queue is bound to a direct exchange, on brokers without ``mandatory``.
@@ -201,7 +227,9 @@ class Publisher:
                 self._connection.ensure_connection(
                     max_retries=1, interval_start=0.1, timeout=self._timeout_seconds
                 )
-                self._channel = self._connection.channel()
+                channel = self._connection.channel()
+                self._on_channel(channel)
+                self._channel = channel
             elif self._monotonic() - self._used_at > PROBE_AFTER_SECONDS:
                 self._probe()
         except BrokerError:

@@ -23,6 +23,8 @@ class Proxy:
         self.port = self._server.getsockname()[1]
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
+        self._may_answer = threading.Event()
+        self._may_answer.set()
         self._listen()
 
     def cut(self) -> None:
@@ -32,6 +34,10 @@ class Proxy:
             for each in self._open:
                 with contextlib.suppress(OSError):
                     each.shutdown(socket.SHUT_RDWR)
+
+    def silence(self) -> None:
+        """Drop, for good, what the server says; what clients say goes on."""
+        self._may_answer.clear()
 
     def mend(self) -> None:
         self._server = socket.create_server(("127.0.0.1", self.port))
@@ -57,7 +63,7 @@ class Proxy:
         with near, far:
             with self._lock:
                 self._open |= {near, far}
-            back = threading.Thread(target=_pump, args=(far, near), daemon=True)
+            back = threading.Thread(target=_pump, args=(far, near, self._may_answer), daemon=True)
             back.start()
             _pump(near, far)
             back.join()
@@ -65,10 +71,13 @@ class Proxy:
                 self._open -= {near, far}
 
 
-def _pump(source: socket.socket, sink: socket.socket) -> None:
+def _pump(
+    source: socket.socket, sink: socket.socket, may_pass: threading.Event | None = None
+) -> None:
     with contextlib.suppress(OSError):
         while data := source.recv(65_536):
-            sink.sendall(data)
+            if may_pass is None or may_pass.is_set():
+                sink.sendall(data)
     for each in (source, sink):
         with contextlib.suppress(OSError):
             each.shutdown(socket.SHUT_RDWR)
