@@ -150,9 +150,11 @@ class ServiceCommunicator:
         """Send a command to one service; it waits there, also for a service never started.
 
         On return the broker has it, or the database where the broker is away (NORMAL and up) or
-        where ``delay`` is given; a relay publishes it from there. CRITICAL is always written to
-        the database, in the caller's transaction and rolled back with it, and kept there until
-        the receiver has told its outcome. Blocks for a few ``broker_timeout_seconds`` at most.
+        where ``delay`` is given; a relay publishes it from there. On RabbitMQ, NORMAL sent outside
+        of handlers may still be on its way: what the broker does not confirm goes to the database
+        as long as this process lives. CRITICAL is always written to the database, in the caller's
+        transaction and rolled back with it, and kept there until the receiver has told its
+        outcome. Blocks for a few ``broker_timeout_seconds`` at most.
 
         Args:
             target: name of the service.

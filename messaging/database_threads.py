@@ -1,6 +1,7 @@
 """Database work on threads: of an event loop, where Django forbids it, and of our own."""
 
 import asyncio
+import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -45,19 +46,42 @@ def off_the_event_loop(work: Callable[[], Any]) -> None:
 
 
 @contextmanager
-def write_transaction() -> Iterator[None]:
+def write_transaction(*, to_disk: bool = True) -> Iterator[None]:
     """Run the block in a transaction that writes; on SQLite threads of this process take turns.
 
     One writer at a time is all that SQLite has, and who finds it busy sleeps for a millisecond or
     ten; waiting for each other here wakes at once.
+
+    Args:
+        to_disk: False: a power cut may take the commit back, with all that were made after it.
+            For what is done again then. Only SQLite tells the difference.
     """
     if connection.vendor != "sqlite" or connection.in_atomic_block:
         with transaction.atomic():
             yield
         return
-    with _turns, transaction.atomic():
+    with _turns, contextlib.nullcontext() if to_disk else _unsynced(), transaction.atomic():
         yield
 
+
+@contextmanager
+def _unsynced() -> Iterator[None]:
+    """Have commits within the block left to the next one that syncs SQLite's log."""
+    connection.ensure_connection()
+    database = connection.connection
+    (before,) = database.execute("PRAGMA synchronous").fetchone()
+    if before <= _SYNCHRONOUS_NORMAL:
+        yield
+        return
+    database.execute("PRAGMA synchronous = NORMAL")
+    try:
+        yield
+    finally:
+        if connection.connection is database:  # else it was closed meanwhile
+            database.execute(f"PRAGMA synchronous = {before}")
+
+
+_SYNCHRONOUS_NORMAL = 1
 
 _turns = threading.RLock()
 

@@ -108,7 +108,8 @@ class Dispatch:
         key = outbox.store(
             envelope,
             to=to,
-            delay_seconds=delay or outbox.CLAIM_SECONDS,
+            # With more than the handoff can take, some are due for a relay at once.
+            delay_seconds=delay or (outbox.CLAIM_SECONDS if self._handoff.has_room else 0.0),
             under_custody=True,
         )
         if delay:

@@ -57,8 +57,9 @@ def to_wire(
     if envelope.kind is MessageKind.REPLY:
         # The embedded broker passes it to its one reader past the file; others ignore it.
         properties["handover"] = "direct"
-    if envelope.priority is MessagePriority.CRITICAL:
-        # The embedded broker syncs its file before publish returns; others ignore it.
+    if envelope.priority is MessagePriority.CRITICAL and envelope.custodian is None:
+        # The embedded broker syncs its file before publish returns; others ignore it. What is
+        # under custody is on disk already, in the outbox.
         properties["durability"] = "full"
     headers = task_headers(envelope)
     if publishes:

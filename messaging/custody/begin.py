@@ -67,7 +67,7 @@ def begin(
     """
     token = secrets.token_hex(8)
     try:
-        with write_transaction():
+        with write_transaction(to_disk=False):
             begun = None
             while begun is None:
                 begun = _begin(envelope, service, arrival, max_deaths, token) or _why_not(

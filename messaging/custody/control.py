@@ -71,7 +71,7 @@ class Control:
 
     def _apply(self, messages: list[Message]) -> dict[str, list[Entry]]:
         answers: dict[str, list[Entry]] = defaultdict(list)
-        with no_fork_meanwhile(), write_transaction():
+        with no_fork_meanwhile(), write_transaction(to_disk=False):
             for message in messages:
                 try:
                     with write_transaction():  # a savepoint

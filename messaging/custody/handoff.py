@@ -53,6 +53,11 @@ class Handoff:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
+    @property
+    def has_room(self) -> bool:
+        """Whether what is given now would be taken."""
+        return not self._items.full()
+
     def give(self, key: Key, envelope: Envelope) -> None:
         """Publish a row that is committed, soon. Never blocks, never raises."""
         try:

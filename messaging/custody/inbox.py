@@ -43,7 +43,7 @@ def done(run: Run, *, copies: int | None = None) -> None:
     Raises:
         LeaseLost: another run owns the row now. Roll back.
     """
-    with write_transaction():
+    with write_transaction(to_disk=False):
         _end(run, InboxState.HANDLED, copies=copies)
 
 

@@ -132,7 +132,7 @@ def mark_published(published: Iterable[Published]) -> None:
     the broker has lost since, is due at once.
     """
     now = utc_now()
-    with write_transaction():
+    with write_transaction(to_disk=False):
         # Inside the transaction: the epoch must not change between the look and the marks.
         current = epoch_now()
         rows = [
@@ -190,7 +190,7 @@ def postpone(keys: Iterable[Key], due_at: datetime, error: str = "", *, refused:
         changes["last_error"] = storable(error)
     if refused:
         changes["failures"] = F("failures") + 1
-    with write_transaction():
+    with write_transaction(to_disk=False):
         for key in keys:
             copy_of(key).filter(state__in=OPEN).update(**changes)
 

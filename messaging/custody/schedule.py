@@ -177,26 +177,14 @@ def _clear_debts(rows: Sequence[InboxMessage]) -> set[int]:
     machine closes its books on a receipt, and a power cut here must not take back what it said: on
     SQLite one such commit syncs the whole log before it; PostgreSQL always does.
     """
-    is_sqlite = connection.vendor == "sqlite"
-    if is_sqlite:
-        _pragma("synchronous = FULL")
-    try:
-        with write_transaction():
-            return {
-                row.pk
-                for row in rows
-                if InboxMessage.objects.filter(
-                    pk=row.pk, state=row.state, generation=row.generation, owes_receipt=True
-                ).update(owes_receipt=False)
-            }
-    finally:
-        if is_sqlite:
-            _pragma("synchronous = NORMAL")
-
-
-def _pragma(text: str) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(f"PRAGMA {text}")
+    with write_transaction():
+        return {
+            row.pk
+            for row in rows
+            if InboxMessage.objects.filter(
+                pk=row.pk, state=row.state, generation=row.generation, owes_receipt=True
+            ).update(owes_receipt=False)
+        }
 
 
 def _outcome(state: str) -> str:

@@ -44,6 +44,9 @@ class BusPeer:
             VAR_DIR=str(folder),
             MESSAGING_NAMESPACE=os.environ.get("BENCH_NS", "bench"),
             DJANGO_SETTINGS_MODULE="gateway_app.settings",
+            # As in production: Django keeps a list of all statements else.
+            DJANGO_DEBUG="0",
+            DJANGO_SECRET_KEY="of a benchmark",
             C_FORCE_ROOT="1",
         )
         if not (folder / "gateway.sqlite3").exists():
