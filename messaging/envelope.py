@@ -1,6 +1,7 @@
 """The envelope: one immutable message with its headers. Knows no broker, no Django, no Celery."""
 
 import copyreg
+import functools
 import os
 import re
 from collections.abc import Mapping
@@ -20,6 +21,9 @@ TYPE_PATTERN: Final = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 MAX_TYPE_LENGTH: Final = 200
 #: No dots: `<service>.custody` and `reply.<service>.…` are queues of the same service.
 SERVICE_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
+
+#: Names remembered as valid or not; they come from outside, so not all of them.
+_NAMES: Final = 1024
 
 #: Longest id that databases store.
 MAX_ID_LENGTH: Final = 200
@@ -149,11 +153,7 @@ def expiry(created_at: datetime, expires_in: float | None) -> datetime | None:
 
 def is_message_type(text: object) -> bool:
     """Return whether this is a message type: words of letters, digits, - and _, joined by dots."""
-    return (
-        isinstance(text, str)
-        and len(text) <= MAX_TYPE_LENGTH
-        and TYPE_PATTERN.fullmatch(text) is not None
-    )
+    return isinstance(text, str) and len(text) <= MAX_TYPE_LENGTH and _is_type(text)
 
 
 def is_storable_id(text: str) -> bool:
@@ -161,10 +161,21 @@ def is_storable_id(text: str) -> bool:
     return (
         0 < len(text) <= MAX_ID_LENGTH
         and "\0" not in text
-        and not any("\ud800" <= character <= "\udfff" for character in text)
+        and (text.isascii() or not any("\ud800" <= each <= "\udfff" for each in text))
     )
 
 
 def is_service_name(text: object) -> bool:
     """Return whether this is a service name: letters, digits, - and _, at most 100."""
-    return isinstance(text, str) and SERVICE_PATTERN.fullmatch(text) is not None
+    return isinstance(text, str) and _is_service_name(text)
+
+
+# The few names of a system are checked for every message that comes in or goes out.
+@functools.lru_cache(_NAMES)
+def _is_type(text: str) -> bool:
+    return TYPE_PATTERN.fullmatch(text) is not None
+
+
+@functools.lru_cache(_NAMES)
+def _is_service_name(text: str) -> bool:
+    return SERVICE_PATTERN.fullmatch(text) is not None

@@ -140,8 +140,13 @@ class Delivery:
 
     def _sends_events(self) -> bool:
         dispatcher = self.consumer.event_dispatcher
+        if not dispatcher or not dispatcher.enabled:
+            return False
+        # Without -E it is on, for the events of workers alone.
+        if dispatcher.groups and "task" not in dispatcher.groups:
+            return False
         # Heartbeats and sweeps, one a second, would be all that monitors show.
-        return bool(dispatcher and dispatcher.enabled) and self.name not in PERISHABLE
+        return self.name not in PERISHABLE
 
     def _send_event(self, kind: str, **fields: Any) -> None:
         # What monitors know it by. A broadcast has one id and as many deliveries as subscribers,
