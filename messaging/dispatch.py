@@ -43,11 +43,12 @@ class Dispatch:
         elif delay:
             self._store(envelope, delay, "")
         else:
-            publish = self._bus.publish
-            if self._needs_no_wait(envelope):
-                publish = self._bus.publish_without_wait
+            publishes = int(may_repeat)
             try:
-                publish(envelope, publishes=int(may_repeat))
+                if self._needs_no_wait(envelope):
+                    self._bus.publish_without_wait(envelope, publishes=publishes)
+                else:
+                    self._bus.publish(envelope, publishes=publishes)
             except (BrokerError, PublishUncertain) as exc:
                 if envelope.priority not in KEPT_WITHOUT_BROKER:
                     raise

@@ -174,9 +174,9 @@ class Pipeline:
             envelope, reason = self._failed[0]
             try:
                 self._keep(envelope, reason)
-            except PublishError as exc:
+            except PublishError:
                 # Neither broker nor database: held here until one of them is back.
-                logger.error("%s %s is in memory only: %s", envelope.type, envelope.id, exc)
+                logger.exception("%s %s is in memory only", envelope.type, envelope.id)
                 SYSTEM_CLOCK.sleep(_KEEP_AGAIN_SECONDS)
                 return
             self._failed.popleft()

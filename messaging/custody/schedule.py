@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from django.db import connection
 from django.db.models import F, Min, Q, QuerySet
 
 from messaging.custody.owner import is_dead, process

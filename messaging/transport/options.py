@@ -6,7 +6,6 @@ from typing import Any, Final
 
 from messaging.errors import ConfigurationError
 
-
 _POSITIVE: Final = (
     "lease_seconds",
     "maintenance_seconds",

@@ -157,9 +157,7 @@ def test_a_forked_child_sends_on_a_connection_of_its_own(installation: Installat
 def test_threads_share_it(installation: Installation) -> None:
     sender = installation.communicator()
     sent: set[str] = set()
-    threads = [
-        threading.Thread(target=lambda: sent.update(send(sender, 300))) for _ in range(8)
-    ]
+    threads = [threading.Thread(target=lambda: sent.update(send(sender, 300))) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:

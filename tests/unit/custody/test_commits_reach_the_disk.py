@@ -81,8 +81,12 @@ def test_a_connection_that_is_closed_inside_is_let_go() -> None:
     class Closed(Exception):
         pass
 
-    with pytest.raises(Closed), write_transaction(to_disk=False):
-        connection.connection.close()
-        raise Closed
+    def close_inside() -> None:
+        with write_transaction(to_disk=False):
+            connection.connection.close()
+            raise Closed
+
+    with pytest.raises(Closed):
+        close_inside()
     connection.close()
     assert synchronous() == FULL

@@ -1,0 +1,122 @@
+"""What one message costs, in units that do not depend on the machine: calls and statements.
+
+The bounds are a tenth above what was counted. A change that needs more has to say so here, and to
+show in `make bench` what it buys.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kombu import Connection
+from kombu.asynchronous import Hub
+
+from messaging import MessagingConfig, ServiceCommunicator, codec
+from messaging.custody.arrival import ONLY_COPY
+from messaging.envelope import Envelope, MessageKind, MessagePriority
+from messaging.receiver import Receiver
+from messaging.transport.broker import Broker
+from messaging.transport.files import files_of
+
+DATA = {"seq": 1, "sent_ns": 12_345_678, "id": "0" * 36, "data": "x" * 90}
+TIMES = 100
+#: Calls of functions for each message.
+SEND_CALLS = 255
+READ_CALLS = 63
+HANDLE_CALLS = 39
+
+
+def calls_of(work: Callable[[], object]) -> float:
+    """Return how many functions, of Python and of C, are called each time."""
+    count = 0
+
+    def note(_frame: object, event: str, _argument: object) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    for _ in range(3):
+        work()  # caches, declarations, imports
+    sys.setprofile(note)
+    try:
+        for _ in range(TIMES):
+            work()
+    finally:
+        sys.setprofile(None)
+    return count / TIMES
+
+
+@pytest.fixture
+def sender(tmp_path: Path) -> Iterator[ServiceCommunicator]:
+    url = f"sqlite:///{tmp_path / 'broker.sqlite3'}"
+    made = ServiceCommunicator("sender", config=MessagingConfig(broker_url=url))
+    yield made
+    made.close()
+
+
+def an_envelope(sender: ServiceCommunicator) -> Envelope:
+    return sender._composer.compose(
+        MessageKind.COMMAND, "work", DATA, target="worker", priority=MessagePriority.NORMAL
+    )
+
+
+def test_sending_on_the_embedded_broker(sender: ServiceCommunicator) -> None:
+    def send() -> None:
+        sender.send_to_service("worker", "work", DATA)
+
+    assert calls_of(send) < SEND_CALLS
+
+
+def test_statements_of_a_send_on_the_embedded_broker(sender: ServiceCommunicator) -> None:
+    sender.send_to_service("worker", "work", DATA)
+    statements: list[str] = []
+    store = Broker.at(files_of(sender.bus.config.broker_url)).store
+    with store.connection() as db:
+        db.set_trace_callback(statements.append)
+        sender.send_to_service("worker", "work", DATA)
+        db.set_trace_callback(None)
+    words = [statement.split()[0] for statement in statements]
+    assert words == ["BEGIN", "UPDATE", "INSERT", "INSERT", "COMMIT"]
+
+
+def test_reading_a_message(sender: ServiceCommunicator) -> None:
+    body = codec.encode(an_envelope(sender), None)
+    assert calls_of(lambda: codec.decode(body)) < READ_CALLS
+
+
+def test_handling_a_message_once_it_is_read(sender: ServiceCommunicator) -> None:
+    sender.on_message("work")(lambda _data: None)
+    receiver, envelope = Receiver(sender), an_envelope(sender)
+    assert calls_of(lambda: receiver.receive(envelope, ONLY_COPY)) < HANDLE_CALLS
+
+
+def test_messages_are_claimed_and_settled_many_at_a_time(
+    sender: ServiceCommunicator,
+) -> None:
+    """As a worker with fast handlers does it: 64 held, 16 a turn, acks after each turn."""
+    for _ in range(640):
+        sender.send_to_service("worker", "work", DATA)
+    hub, held, done = Hub(), [], 0
+    options = {"turn_messages": 16}
+    statements: list[str] = []
+    with Connection(sender.bus.config.broker_url, transport_options=options) as connection:
+        channel: Any = connection.channel()
+        channel.basic_qos(prefetch_count=64)
+        connection.register_with_event_loop(hub)
+        store = Broker.at(files_of(sender.bus.config.broker_url)).store
+        with store.connection() as db:
+            db.set_trace_callback(statements.append)
+        channel.basic_consume("worker", callback=held.append)
+        for _ in range(1000):
+            hub.run_once()
+            while held:
+                held.pop().ack()
+                done += 1
+            if done == 640:
+                break
+        with store.connection() as db:
+            db.set_trace_callback(None)
+    hub.close()
+    assert done == 640
+    assert statements.count("COMMIT") < 640 / 12
