@@ -37,6 +37,8 @@ class BrokerProfile:
     confirms: bool
     #: Whether that word takes a round trip, and can be waited for later.
     confirms_later: bool = False
+    #: Whether what a worker gives back comes before what was sent later.
+    requeues_in_front: bool = False
     #: Whether reply queues expire only if the sender of the reply declares them too.
     replies_declare_queue: bool
     #: kombu's transport, where it is not the one of the URL's scheme.
@@ -106,6 +108,7 @@ PROFILES: Final[Mapping[str, BrokerProfile]] = {
             exact_topics=True,
             reports_unroutable=True,
             confirms=True,
+            requeues_in_front=True,
             replies_declare_queue=False,
             transport_options=_sqlite_options,
             publisher_options=_no_options,
@@ -118,6 +121,7 @@ PROFILES: Final[Mapping[str, BrokerProfile]] = {
             reports_unroutable=True,
             confirms=True,
             confirms_later=True,
+            requeues_in_front=True,
             replies_declare_queue=False,
             transport_options=_no_options,
             publisher_options=_amqp_publisher_options,

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -69,16 +70,18 @@ def _unsynced() -> Iterator[None]:
     """Have commits within the block left to the next one that syncs SQLite's log."""
     connection.ensure_connection()
     database = connection.connection
-    (before,) = database.execute("PRAGMA synchronous").fetchone()
-    if before <= _SYNCHRONOUS_NORMAL:
-        yield
-        return
-    database.execute("PRAGMA synchronous = NORMAL")
+    with connection.wrap_database_errors:
+        (before,) = database.execute("PRAGMA synchronous").fetchone()
+        if before > _SYNCHRONOUS_NORMAL:
+            database.execute("PRAGMA synchronous = NORMAL")
     try:
         yield
     finally:
-        if connection.connection is database:  # else it was closed meanwhile
-            database.execute(f"PRAGMA synchronous = {before}")
+        if before > _SYNCHRONOUS_NORMAL and connection.connection is database:
+            try:
+                database.execute(f"PRAGMA synchronous = {before}")
+            except sqlite3.Error:
+                connection.close()  # the next one syncs again
 
 
 _SYNCHRONOUS_NORMAL = 1

@@ -10,13 +10,14 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
+from multiprocessing.util import Finalize
 from typing import Any, Final
 
 from kombu import Exchange, Queue
 
 from messaging.clock import SYSTEM_CLOCK
 from messaging.envelope import Envelope
-from messaging.errors import PublishError, PublishUncertain
+from messaging.errors import BrokerUnavailable, PublishError
 from messaging.forking import after_fork
 from messaging.publisher import Publisher
 from messaging.wire import WireMessage
@@ -77,7 +78,10 @@ class Pipeline:
         self._failed: deque[tuple[Envelope, str]] = deque()
         #: Told when nothing is open and nothing failed.
         self._is_quiet = threading.Condition()
+        #: Confirmed, and nobody told of it yet.
+        self._told: deque[Envelope] = deque()
         self._sent_at = self._heard_at = 0.0
+        self._starting = threading.Lock()
         self._has_sent = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -101,22 +105,29 @@ class Pipeline:
             PublishUncertain: maybe sent.
         """
         assert self._publisher is not None
+        if not self._lock.acquire(timeout=self._timeout_seconds):
+            raise BrokerUnavailable("other threads wait for the broker")
         try:
-            with self._lock:
-                if len(self._open) >= WINDOW:
-                    self._read_until(WINDOW // 2)
-                self._sent_at = SYSTEM_CLOCK.monotonic()
-                if not self._open:
-                    self._heard_at = self._sent_at
-                self._publisher.publish(
-                    message, exchange, routing_key, declare=declare, mandatory=mandatory
-                )
-                self._tag += 1
-                self._open[self._tag] = envelope
+            if len(self._open) >= WINDOW:
+                self._read_until(WINDOW // 2)
+            self._sent_at = SYSTEM_CLOCK.monotonic()
+            if not self._open:
+                self._heard_at = self._sent_at
+            self._publisher.publish(
+                message, exchange, routing_key, declare=declare, mandatory=mandatory
+            )
+            self._tag += 1
+            self._open[self._tag] = envelope
+        except BaseException:
+            # An interrupt, too: nobody knows any more which confirm is for which message.
+            self._drop("sending another message failed")
+            raise
         finally:
+            self._lock.release()
+            self._tell_confirmed()
             if not self._has_sent.is_set():
-                self._has_sent.set()
                 self._start()
+                self._has_sent.set()
 
     def flush(self, timeout_seconds: float) -> bool:
         """Wait until all is confirmed or kept; False: not in time."""
@@ -128,20 +139,20 @@ class Pipeline:
 
     def close(self) -> None:
         """Close the connection, after what is on its way; the next publish opens it anew."""
-        assert self._publisher is not None
         self.flush(self._timeout_seconds)
         with self._lock:
-            self._publisher.close()
-            self._break("the connection was closed")
+            self._drop("the connection was closed")
         self._has_sent.set()  # for what failed just now
 
     def _start(self) -> None:
-        with self._lock:
-            if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._run, name="messaging-confirms", daemon=True
-                )
-                self._thread.start()
+        with self._starting:
+            if self._thread is not None and self._thread.is_alive():
+                return
+            # Children of `multiprocessing` end without `atexit`.
+            Finalize(None, self.flush, (self._timeout_seconds,), exitpriority=10)
+            thread = threading.Thread(target=self._run, name="messaging-confirms", daemon=True)
+            thread.start()
+            self._thread = thread
 
     def _run(self) -> None:
         while True:
@@ -154,51 +165,66 @@ class Pipeline:
                     # Who sends on and on reads by itself, many confirms at a time.
                     SYSTEM_CLOCK.sleep(READ_AFTER_SECONDS)
                 else:
-                    self._turn()
+                    self._read_some()
+                    self._keep_failed()
+                    self._tell_confirmed()
             with self._is_quiet:
                 self._is_quiet.notify_all()
 
-    def _turn(self) -> None:
-        """Read a confirm, if one comes, and have kept what failed."""
-        assert self._publisher is not None
+    def _read_some(self) -> None:
+        """Read a confirm, if one comes; give the connection up if none has come for long."""
         with self._lock:
             try:
                 if self._open and not self._read(_SLICE_SECONDS):
                     silent = SYSTEM_CLOCK.monotonic() - self._heard_at
                     if silent > self._timeout_seconds:
-                        raise PublishUncertain(f"the broker confirmed nothing for {silent:.1f} s")
+                        self._drop(f"the broker confirmed nothing for {silent:.1f} s")
             except PublishError as exc:
-                self._publisher.close()
-                self._break(str(exc))
-        while self._failed:
+                self._drop(str(exc))
+            except Exception:
+                # Whatever it is: without this thread nothing unconfirmed would ever be kept.
+                logger.exception("confirms could not be read; the connection is given up")
+                self._drop("reading confirms failed")
+
+    def _keep_failed(self) -> None:
+        """Try once to keep each message that failed."""
+        is_all_kept = True
+        for _ in range(len(self._failed)):
             envelope, reason = self._failed[0]
             try:
                 self._keep(envelope, reason)
-            except PublishError:
+            except Exception:
                 # Neither broker nor database: held here until one of them is back.
                 logger.exception("%s %s is in memory only", envelope.type, envelope.id)
-                SYSTEM_CLOCK.sleep(_KEEP_AGAIN_SECONDS)
-                return
-            self._failed.popleft()
+                self._failed.rotate(-1)
+                is_all_kept = False
+            else:
+                self._failed.popleft()
+        if not is_all_kept:
+            SYSTEM_CLOCK.sleep(_KEEP_AGAIN_SECONDS)
+
+    def _tell_confirmed(self) -> None:
+        # Not under the lock: who is told may send.
+        while self._told:
+            try:
+                envelope = self._told.popleft()
+            except IndexError:
+                return  # another thread has told of the last one
+            self._confirmed(envelope)
 
     def _read_until(self, most_open: int) -> None:
         """Read confirms until few enough are missing, or the connection is. The lock is held."""
-        assert self._publisher is not None
         try:
             while len(self._open) > most_open:
                 if not self._read(self._timeout_seconds):
-                    raise PublishUncertain("the broker has stopped to confirm")
+                    self._drop("the broker has stopped to confirm")
         except PublishError as exc:
-            self._publisher.close()
-            self._break(str(exc))
+            self._drop(str(exc))
 
     def _read(self, seconds: float) -> bool:
         """Read what the broker says; return whether it said something in time."""
         assert self._publisher is not None
-        if not self._publisher.read(seconds):
-            return False
-        self._heard_at = SYSTEM_CLOCK.monotonic()
-        return True
+        return self._publisher.read(seconds)
 
     def _adopt(self, channel: Any) -> None:
         """Have a new channel confirm; what the one before has not confirmed may be lost."""
@@ -208,6 +234,15 @@ class Pipeline:
         channel.events["basic_nack"].add(self._on_nack)
         channel.events["basic_return"].add(self._on_return)
 
+    def _drop(self, reason: str) -> None:
+        """Give the connection up, with what it has not confirmed. The lock is held."""
+        assert self._publisher is not None
+        try:
+            self._publisher.close()
+        except Exception:
+            logger.exception("a broken connection could not be closed")
+        self._break(reason)
+
     def _break(self, reason: str) -> None:
         self._failed += [(envelope, reason) for envelope in self._open.values()]
         self._open.clear()
@@ -215,6 +250,8 @@ class Pipeline:
         self._tag = 0
 
     def _take(self, tag: int, multiple: bool) -> list[Envelope]:
+        # Here, and not where the connection is read: publishing reads it as well.
+        self._heard_at = SYSTEM_CLOCK.monotonic()
         taken = []
         if multiple:
             while self._open and (first := next(iter(self._open))) < tag:
@@ -229,7 +266,7 @@ class Pipeline:
                 self._returned.discard(envelope.id)
                 self._failed.append((envelope, "no queue took it"))
             else:
-                self._confirmed(envelope)
+                self._told.append(envelope)
 
     def _on_nack(self, tag: int, multiple: bool) -> None:
         self._failed += [(each, "the broker refused it") for each in self._take(tag, multiple)]

@@ -68,7 +68,11 @@ class GuardConsumer(Consumer):
         """Return Celery's handler of messages, with every way to fail caught."""
         others = super().create_task_handler(*args, **kwargs)
         deliver = self.strategies[TASK_NAME]
-        goes_ahead = isinstance(self.pool, ThreadPool) and self.hub is not None
+        goes_ahead = (
+            isinstance(self.pool, ThreadPool)
+            and self.hub is not None
+            and self.app.communicator.bus.profile.requeues_in_front
+        )
         self.prefetch = Prefetch(self.qos, self.pool.num_processes, goes_ahead=goes_ahead)
 
         def on_message(message: Message) -> None:

@@ -88,9 +88,7 @@ class Delivery:
             self.acknowledged = True
             self.message.ack_log_error(logger, self.consumer.connection_errors)
         else:
-            self.consumer.timer.call_after(
-                REDELIVER_AFTER_SECONDS, self.consumer.loop_calls.call, (self._requeue,)
-            )
+            self._requeue_later()
         self.consumer.prefetch.note(self.seconds)
         if not self._sends_events():
             return
@@ -100,7 +98,17 @@ class Delivery:
             self._send_event("task-succeeded", result="", runtime=self.seconds)
 
     def _requeue(self) -> None:
-        self.message.reject_log_error(logger, self.consumer.connection_errors, requeue=True)
+        try:
+            self.message.reject(requeue=True)
+        except self.consumer.connection_errors as exc:
+            # Where the connection is lost the broker has it back by itself, and this timer goes.
+            logger.warning("%s %s is given back later: %s", self.name, self.id, exc)
+            self._requeue_later()
+
+    def _requeue_later(self) -> None:
+        self.consumer.timer.call_after(
+            REDELIVER_AFTER_SECONDS, self.consumer.loop_calls.call, (self._requeue,)
+        )
 
     def cancel(self, _pool: Any, signal: Any = None, emit_retry: bool = True) -> None:
         """Leave it unsettled at a cold shutdown: the broker delivers it again."""

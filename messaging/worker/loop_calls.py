@@ -56,8 +56,10 @@ class LoopCalls:
         self._calls.append(function)
         if not self._has_loop:
             with self._lock:
-                self._run_all()
-        elif wakes:
+                if not self._has_loop:
+                    self._run_all()
+                    return
+        if wakes:
             self.wake()
 
     def wake(self) -> None:

@@ -68,12 +68,15 @@ class ThreadPool(BasePool):
         loop.on_tick.add(self._on_tick)
 
     def leave_event_loop(self) -> None:
-        """Hand over each job when it comes."""
+        """Drop what has not begun; hand over each job when it comes, from now on."""
         if self._hub is not None:
             self._hub.on_tick.discard(self._on_tick)
             self._hub = None
-        for _ in range(len(self._jobs)):
-            self._wake_one()
+        self.flush()
+
+    def flush(self) -> None:
+        """Drop what has not begun: its messages are not settled, and the broker has them."""
+        self._jobs.clear()
 
     def submit(self, run: Callable[[], Any], give_back: Callable[[], None]) -> None:
         """Have a thread call ``run``; the event loop ``give_back``, if none is free for long."""
@@ -99,7 +102,7 @@ class ThreadPool(BasePool):
 
     def on_stop(self) -> None:
         """Drop what has not begun, and wait for what has."""
-        self._jobs.clear()
+        self.flush()
         with self._lock:
             self._is_stopped = True
             for sleeper in self._idle:
@@ -134,13 +137,16 @@ class ThreadPool(BasePool):
             self._watch()
 
     def _give_back(self) -> None:
-        """Part with jobs that have waited too long; threads begin the oldest first."""
-        began = _monotonic() - HELD_SECONDS
-        while self._jobs and self._jobs[0].queued_at < began:
+        """Part with all that waits, if the oldest has waited too long: order is kept that way."""
+        if not self._jobs or self._jobs[0].queued_at > _monotonic() - HELD_SECONDS:
+            return
+        waiting = []
+        while self._jobs:
             try:
-                job = self._jobs.popleft()
+                waiting.append(self._jobs.popleft())
             except IndexError:
-                return  # a thread has taken the last one
+                break  # a thread has taken the last one
+        for job in waiting:
             job.give_back()
 
     def _wake_one(self) -> None:

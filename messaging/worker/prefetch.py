@@ -14,8 +14,10 @@ AHEAD_SECONDS: Final = 0.02
 STEPS: Final = (60, 15, 4)
 #: A message that has waited so long for a thread goes back to the broker.
 HELD_SECONDS: Final = 1.0
-#: Weight of the latest message in the average.
+#: Weight of the latest message in the average, and how many are averaged plainly at first.
 _WEIGHT: Final = 1 / 16
+#: Nothing is held ahead before so many were seen.
+_LEAST: Final = 4
 
 
 class Prefetch:
@@ -32,20 +34,25 @@ class Prefetch:
         self._steps = STEPS if goes_ahead else ()
         self._concurrency = concurrency
         self._ahead = 0
-        #: Nothing is known yet: as slow as to hold nothing ahead.
-        self._seconds = AHEAD_SECONDS
+        self._seen = 0
+        self._seconds = 0.0
 
     def note(self, seconds: float) -> None:
         """Take into account that a message took so long."""
-        self._seconds += (seconds - self._seconds) * _WEIGHT
-        ahead = self._wanted()
+        self._seen += 1
+        self._seconds += (seconds - self._seconds) * max(_WEIGHT, 1 / self._seen)
+        ahead = self._wanted() if self._seen >= _LEAST else 0
         if ahead != self._ahead:
             self._set(ahead)
 
     def note_standstill(self) -> None:
-        """Hold nothing ahead until handlers are seen to be fast again."""
+        """Hold nothing ahead until handlers are seen to be fast again.
+
+        The broker is told at once: it must not send what is about to be given back.
+        """
         self._seconds = max(self._seconds, AHEAD_SECONDS)
         self._set(0)
+        self._qos.update()
 
     def _wanted(self) -> int:
         for step in self._steps:

@@ -1,21 +1,26 @@
 """NORMAL messages whose confirm nobody waits for: RabbitMQ has each of them, or the outbox."""
 
+import multiprocessing
 import os
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from kombu import Connection
 
 from messaging import MessagePriority, ServiceCommunicator, codec
 from messaging.context import handling
+from messaging.envelope import Envelope
+from messaging.events import message_published
 from messaging.models import OutboxMessage
 from tests.support.brokers import BROKERS, require
 from tests.support.installation import ROOT, Installation
 from tests.support.outage import proxied
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -165,3 +170,53 @@ def test_threads_share_it(installation: Installation) -> None:
     assert sender.bus.flush(10)
     assert queued(installation) == sent
     assert len(sent) == 2400
+
+
+def test_who_is_told_of_a_confirm_may_send(installation: Installation) -> None:
+    sender = installation.communicator()
+    sent: set[str] = set()
+
+    def follow(envelope: Envelope, **_: Any) -> None:
+        if envelope.data == "first":
+            sent.add(sender.send_to_service("worker", "work", "second"))
+
+    message_published.connect(follow, sender="tester")
+    try:
+        sent.add(sender.send_to_service("worker", "work", "first"))
+        eventually(lambda: len(sent) == 2)
+        assert sender.bus.flush(10)
+    finally:
+        message_published.disconnect(follow, sender="tester")
+    assert queued(installation) == sent
+
+
+def test_one_message_that_cannot_be_kept_does_not_hold_up_the_others(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with proxied(installation) as proxy:
+        assert proxy is not None
+        sender = installation.communicator(broker_timeout_seconds=1.0)
+        keep, may_fail = sender.bus.dispatch.keep, [True, True]
+
+        def fail_at_first(envelope: Envelope, error: str) -> None:
+            if envelope.data == 0 and may_fail and may_fail.pop():
+                raise RuntimeError("no database either")
+            keep(envelope, error)
+
+        monkeypatch.setattr(sender.bus.dispatch, "keep", fail_at_first)
+        sent = send(sender, 1)
+        assert sender.bus.flush(10)
+        proxy.silence()
+        sent = send(sender, 5)
+        assert sender.bus.flush(20)
+        assert kept().keys() == sent
+        assert may_fail == []
+
+
+def test_a_child_of_multiprocessing_waits_for_its_confirms(installation: Installation) -> None:
+    sender = installation.communicator()
+    child = multiprocessing.get_context("fork").Process(target=send, args=(sender, 300))
+    child.start()
+    child.join(30)
+    assert child.exitcode == 0
+    assert len(queued(installation)) == 300

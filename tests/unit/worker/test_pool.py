@@ -148,13 +148,33 @@ def test_without_a_loop_jobs_run_when_they_come() -> None:
     pool.stop()
 
 
-def test_jobs_handed_over_when_the_loop_ends_are_done_all_the_same(
+def test_what_has_not_begun_when_the_loop_ends_is_left_to_the_broker(
     hub: Hub, pool: ThreadPool
 ) -> None:
-    done = threading.Event()
-    pool.submit(lambda: done.set(), never)  # no turn of the loop follows
+    pool.submit(lambda: pytest.fail("begun"), never)  # no turn of the loop follows
     pool.leave_event_loop()
+    done = threading.Event()
+    pool.submit(lambda: done.set(), never)
     assert done.wait(10)
+
+
+def test_all_that_waits_is_given_back_in_order_when_the_oldest_has_waited_too_long(
+    hub: Hub, pool: ThreadPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool_module, "HELD_SECONDS", 0.2)
+    may_end = threading.Event()
+    back: list[int] = []
+
+    def submit() -> None:
+        for _ in range(4):
+            pool.submit(lambda: (may_end.wait(10), None)[1], never)
+        pool.submit(lambda: pytest.fail("begun"), lambda: back.append(0))
+
+    in_one_turn(hub, submit)
+    hub.call_later(0.15, lambda: pool.submit(lambda: pytest.fail("begun"), lambda: back.append(1)))
+    turn(hub, lambda: bool(back))
+    assert back == [0, 1]
+    may_end.set()
 
 
 def test_it_stops_when_what_has_begun_has_ended() -> None:

@@ -20,6 +20,14 @@ def test_at_first_it_holds_what_it_handles() -> None:
     assert qos.value == 4
 
 
+def test_a_few_fast_messages_are_enough_to_hold_more() -> None:
+    prefetch, qos = a_prefetch()
+    note(prefetch, 0.0001, times=3)
+    assert qos.value == 4
+    note(prefetch, 0.0001, times=1)
+    assert qos.value == 64
+
+
 def test_with_fast_handlers_it_holds_as_many_more_as_are_begun_in_20_ms() -> None:
     prefetch, qos = a_prefetch()
     note(prefetch, 0.0001)
