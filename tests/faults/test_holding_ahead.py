@@ -9,6 +9,8 @@ from tests.support.waiting import eventually
 def test_what_waits_behind_a_slow_message_goes_in_order_to_a_worker_that_is_idle(
     installation: Installation,
 ) -> None:
+    # Else Redis hands the slow message to the idle worker as well.
+    installation.settings["redis_visibility_timeout_seconds"] = 60
     busy = installation.start_worker("held", concurrency=1)
     journal = installation.journal("held")
     sender = installation.communicator()
