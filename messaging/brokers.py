@@ -17,6 +17,9 @@ from messaging.errors import ConfigurationError
 
 # By name: whoever uses another broker never loads the embedded one, nor SQLAlchemy.
 TRANSPORT_ALIASES["sqlite"] = "messaging.transport:Transport"
+#: kombu's own stays what ``redis`` names, for whoever else uses it in this process.
+REDIS_TRANSPORT: Final = "redis-bus"
+TRANSPORT_ALIASES[REDIS_TRANSPORT] = "messaging.redis_transport:Transport"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +137,7 @@ PROFILES: Final[Mapping[str, BrokerProfile]] = {
             reports_unroutable=False,
             confirms=True,  # LPUSH answers once the list has it
             replies_declare_queue=True,
-            transport="messaging.redis_transport:Transport",
+            transport=REDIS_TRANSPORT,
             transport_options=_redis_options,
             publisher_options=_no_options,
         ),
