@@ -1,6 +1,5 @@
 """MessageBus: what is published, and who subscribed to what."""
 
-import atexit
 import functools
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -188,8 +187,6 @@ class MessageBus:
 
     @functools.cached_property
     def _pipeline(self) -> Pipeline:
-        # Threads of a process that ends are stopped wherever they are.
-        atexit.register(self.dispatch.flush)
         options = {
             **self.profile.transport_options(self.config),
             **self.profile.publisher_options(self.config),

@@ -228,7 +228,7 @@ def _optional_instant(name: str, mapping: dict[str, Any]) -> datetime | None:
 
 def _count(name: str, mapping: dict[str, Any]) -> int:
     least = 1 if name == "attempt" else 0
-    value = mapping.get(name, least)
+    value = mapping[name]
     if (
         not isinstance(value, int)
         or isinstance(value, bool)
@@ -275,7 +275,7 @@ _READERS: Final[dict[str, _Reader]] = {
     "source": _service,
     "target": _target,
     "priority": _priority,
-    "data": lambda name, mapping: mapping.get(name),
+    "data": lambda name, mapping: mapping[name],
     "created_at": _instant,
     "expires_at": _optional_instant,
     "correlation_id": _text,

@@ -45,7 +45,8 @@ class MessagingConfig:
     #: Largest encoded message.
     max_message_bytes: int = 262_144
 
-    #: Celery pool of the workers: threads, prefork (hard time limits) or solo (tests only).
+    #: Pool of the workers: threads (`worker.pool`), or Celery's prefork (hard time limits) or solo
+    #: (tests only).
     worker_pool: str = "threads"
     #: Messages one worker handles at the same time.
     worker_concurrency: int = 4

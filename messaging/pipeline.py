@@ -59,12 +59,14 @@ class Pipeline:
         self._keep = keep
         self._confirmed = confirmed
         self._timeout_seconds = timeout_seconds
-        self._publisher: Publisher | None = None
-        self._reset()
-        self._fork_token = after_fork(self._reset)
+        self._begin()
+        self._fork_token = after_fork(self._begin_anew)
 
-    def _reset(self) -> None:
+    def _begin_anew(self) -> None:
         _inherited.append(self._publisher)
+        self._begin()
+
+    def _begin(self) -> None:
         #: Held while the connection is used.
         self._lock = threading.Lock()
         self._publisher = self._open_publisher(self._adopt)
@@ -104,7 +106,6 @@ class Pipeline:
             BrokerUnavailable: NOT sent; safe to send again.
             PublishUncertain: maybe sent.
         """
-        assert self._publisher is not None
         if not self._lock.acquire(timeout=self._timeout_seconds):
             raise BrokerUnavailable("other threads wait for the broker")
         try:
@@ -148,7 +149,8 @@ class Pipeline:
         with self._starting:
             if self._thread is not None and self._thread.is_alive():
                 return
-            # Children of `multiprocessing` end without `atexit`.
+            # Threads of a process that ends are stopped wherever they are. Not by `atexit`, which
+            # children of `multiprocessing` end without.
             Finalize(None, self.flush, (self._timeout_seconds,), exitpriority=10)
             thread = threading.Thread(target=self._run, name="messaging-confirms", daemon=True)
             thread.start()
@@ -223,7 +225,6 @@ class Pipeline:
 
     def _read(self, seconds: float) -> bool:
         """Read what the broker says; return whether it said something in time."""
-        assert self._publisher is not None
         return self._publisher.read(seconds)
 
     def _adopt(self, channel: Any) -> None:
@@ -236,7 +237,6 @@ class Pipeline:
 
     def _drop(self, reason: str) -> None:
         """Give the connection up, with what it has not confirmed. The lock is held."""
-        assert self._publisher is not None
         try:
             self._publisher.close()
         except Exception:
@@ -272,6 +272,5 @@ class Pipeline:
         self._failed += [(each, "the broker refused it") for each in self._take(tag, multiple)]
 
     def _on_return(self, _error: Exception, _exchange: str, _key: str, message: Any) -> None:
-        assert self._publisher is not None
         self._returned.add(message.headers.get("id", ""))
         self._publisher.forget_declared()

@@ -6,6 +6,7 @@ long as they are short, and tells the loop of them together. Others join it as s
 would have to wait for one that is not.
 """
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -17,6 +18,8 @@ from celery.concurrency.base import BasePool, apply_target
 from messaging.clock import SYSTEM_CLOCK
 from messaging.worker.loop_calls import LoopCalls
 from messaging.worker.prefetch import HELD_SECONDS
+
+logger = logging.getLogger(__name__)
 
 #: A message waits so long for a thread that is at work before another one is woken.
 PATIENCE_SECONDS: Final = 0.001
@@ -113,7 +116,7 @@ class ThreadPool(BasePool):
 
     def on_terminate(self) -> None:
         """Threads cannot be stopped: the process ends without them."""
-        self._jobs.clear()
+        self.flush()
         self._is_stopped = True
 
     def _on_tick(self) -> None:
@@ -147,7 +150,7 @@ class ThreadPool(BasePool):
             except IndexError:
                 break  # a thread has taken the last one
         for job in waiting:
-            job.give_back()
+            self.loop_calls.call(job.give_back)  # one that fails must not keep the others here
 
     def _wake_one(self) -> None:
         with self._lock:
@@ -155,12 +158,12 @@ class ThreadPool(BasePool):
                 self._awake += 1
                 self._idle.pop().release()
             elif len(self._threads) < self.limit:
-                self._awake += 1
                 thread = threading.Thread(
                     target=self._run, name=f"messaging-handler-{len(self._threads)}", daemon=True
                 )
-                self._threads.append(thread)
                 thread.start()
+                self._threads.append(thread)
+                self._awake += 1
 
     def _run(self) -> None:
         jobs, sleeper = self._jobs, threading.Lock()
@@ -173,7 +176,12 @@ class ThreadPool(BasePool):
                     sleeper.acquire()
                 continue
             self._taken_at = began = _monotonic()
-            then = job.run()
+            then = None
+            try:
+                then = job.run()
+            except BaseException:
+                # A thread that ends is one less for good.
+                logger.exception("a job failed on its handler's thread")
             if then is not None:
                 is_short = _monotonic() - began < PATIENCE_SECONDS
                 # The next job's end comes soon, and can be told together with this one's.

@@ -201,3 +201,38 @@ def test_celerys_way_in_works_too(pool: ThreadPool, hub: Hub) -> None:
     results: list[int] = []
     in_one_turn(hub, lambda: pool.apply_async(lambda x: x + 1, (1,), callback=results.append))
     turn(hub, lambda: results == [2])
+
+
+def test_a_job_that_raises_costs_no_thread(hub: Hub, pool: ThreadPool) -> None:
+    ended: list[int] = []
+
+    def fail() -> None:
+        raise SystemExit
+
+    def submit() -> None:
+        for _ in range(8):  # twice as many as there are threads
+            pool.submit(fail, never)
+        pool.submit(lambda: lambda: ended.append(1), never)
+
+    in_one_turn(hub, submit)
+    turn(hub, lambda: bool(ended))
+
+
+def test_one_that_cannot_be_given_back_keeps_no_other_here(
+    hub: Hub, pool: ThreadPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool_module, "HELD_SECONDS", 0.05)
+    may_end, back = threading.Event(), []
+
+    def fail() -> None:
+        raise OSError
+
+    def submit() -> None:
+        for _ in range(4):
+            pool.submit(lambda: (may_end.wait(10), None)[1], never)
+        pool.submit(lambda: pytest.fail("begun"), fail)
+        pool.submit(lambda: pytest.fail("begun"), lambda: back.append(1))
+
+    in_one_turn(hub, submit)
+    turn(hub, lambda: bool(back))
+    may_end.set()
