@@ -137,8 +137,7 @@ def _take(
         "run_token": token,
         "owner": this_process(),
         "attempts": 0,
-        # Delivered before and not on record: that run began without being counted.
-        "unended_runs": 2 if arrival.redelivered else 1,
+        "unended_runs": 2 if _may_have_run(envelope, arrival) else 1,
         "owes_receipt": bool(custodian),
         "sent_at": arrival.sent_at and instant(arrival.sent_at),
         "begun_at": instant(now),
@@ -160,6 +159,14 @@ def _take(
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)
         return cursor.fetchone()
+
+
+def _may_have_run(envelope: Envelope, arrival: Arrival) -> bool:
+    """Return whether a message that is not on record may have been run all the same.
+
+    What is on record before it runs was only held by a worker that died, and never begun.
+    """
+    return arrival.redelivered and not envelope.custodian and not arrival.publishes
 
 
 def _why_not(envelope: Envelope, service: str, max_deaths: int) -> NotRun | MustPark | None:

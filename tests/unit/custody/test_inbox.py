@@ -251,3 +251,13 @@ def test_a_whole_broadcast_that_was_given_up_is_replayed_as_one() -> None:
     assert whole.replayed_to("api-gateway", custodian="api-gateway").target == ""
     ordinary = critical(kind=MessageKind.EVENT, target="", custodian=None)
     assert ordinary.replayed_to("b", custodian="api-gateway").target == "b"
+
+
+def test_what_a_killed_worker_only_held_does_not_count_as_a_death() -> None:
+    run_of(critical(), REDELIVERED)
+    assert row().unended_runs == 1
+
+
+def test_what_may_have_run_without_a_record_counts_as_one() -> None:
+    run_of(critical(custodian=None, priority=MessagePriority.NORMAL), REDELIVERED)
+    assert row().unended_runs == 2
