@@ -40,6 +40,8 @@ class BrokerProfile:
     confirms: bool
     #: Whether that word takes a round trip, and can be waited for later.
     confirms_later: bool = False
+    #: Whether it takes many messages in one transaction (`Publisher.together`).
+    has_batches: bool = False
     #: Whether what a worker gives back comes before what was sent later.
     requeues_in_front: bool = False
     #: Whether reply queues expire only if the sender of the reply declares them too.
@@ -111,6 +113,7 @@ PROFILES: Final[Mapping[str, BrokerProfile]] = {
             exact_topics=True,
             reports_unroutable=True,
             confirms=True,
+            has_batches=True,
             requeues_in_front=True,
             replies_declare_queue=False,
             transport_options=_sqlite_options,

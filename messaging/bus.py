@@ -1,23 +1,24 @@
 """MessageBus: what is published, and who subscribed to what."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Final
 
-from kombu import Connection, Exchange, Queue
+from kombu import Connection
 
 from messaging import codec
+from messaging.batches import BatchPublisher, Copy
 from messaging.brokers import profile_for
 from messaging.clock import SYSTEM_CLOCK, Clock
 from messaging.config import MessagingConfig
 from messaging.dispatch import Dispatch
 from messaging.envelope import Envelope, MessageKind, MessagePriority
-from messaging.errors import ServiceNotFound, Unroutable
+from messaging.errors import MessagingError, ServiceNotFound, Unroutable
 from messaging.events import emit, message_published
 from messaging.handlers import Handler, HandlerTable
 from messaging.pipeline import Pipeline
-from messaging.publisher import Publisher
+from messaging.publisher import Addressed, Publisher
 from messaging.publisher_pool import PublisherPool
 from messaging.registration import DEAD_LETTER, PERISHABLE
 from messaging.retry import RetryPolicy
@@ -47,7 +48,10 @@ class MessageBus:
         self.topology = Topology(config, self.profile)
         self.handlers = HandlerTable()
         self.dispatch = Dispatch(self)
-        self._pool = PublisherPool(self._open_publisher, config.broker_timeout_seconds)
+        self._pool: PublisherPool[Publisher] = PublisherPool(
+            self._open_publisher, config.broker_timeout_seconds
+        )
+        self._batches = BatchPublisher(self, self._open_late_publisher)
         self._present_until: dict[str, float] = {}
         #: Whether a service is known to be down; set by who keeps the registry.
         self.is_down: Callable[[str], bool] = lambda _service: False
@@ -103,9 +107,7 @@ class MessageBus:
             if envelope.kind is MessageKind.REQUEST and to is None:
                 self._publish_request(publisher, envelope.target, message)
             else:
-                exchange, key, entity = self._address(envelope, to)
-                mandatory = isinstance(entity, Queue)
-                publisher.publish(message, exchange, key, declare=entity, mandatory=mandatory)
+                publisher.publish(self._address(envelope, to, message))
         emit(message_published, envelope.source, envelope=envelope)
 
     def publish_without_wait(self, envelope: Envelope, *, publishes: int = 0) -> None:
@@ -119,15 +121,31 @@ class MessageBus:
             PublishUncertain: maybe sent; send again only with the same id.
         """
         message = self._to_wire(envelope, expires=False, publishes=publishes)
-        exchange, key, entity = self._address(envelope, None)
-        self._pipeline.publish(
-            envelope,
-            message,
-            exchange,
-            key,
-            declare=entity,
-            mandatory=isinstance(entity, Queue),
-        )
+        self._pipeline.publish(envelope, self._address(envelope, None, message))
+
+    def publish_all(self, copies: Sequence[Copy]) -> list[MessagingError | None]:
+        """Publish commands and events that are on record, in this order, many at a time.
+
+        A copy whose fate is not known is published again, so its receiver must recognise it.
+
+        Returns:
+            For each what went wrong; None: the broker has it. Once the broker is found to be away
+            the others are not tried, and have the same error.
+        """
+        return self._batches.publish(copies)
+
+    def addressed(self, copy: Copy) -> Addressed:
+        """Return what goes over the wire for one copy, and where.
+
+        Raises:
+            MessageTooLarge: over the limit, which was another one when it was accepted.
+        """
+        envelope, body, to, publishes = copy
+        codec.check_size(body, self.size_limit(envelope.type))
+        number = self.topology.priority_number(envelope.priority)
+        expires = envelope.type in PERISHABLE
+        message = to_wire(envelope, body, number, expires=expires, publishes=publishes)
+        return self._address(envelope, to, message)
 
     def flush(self, timeout_seconds: float) -> bool:
         """Wait until nothing that was sent without a wait is in this process alone."""
@@ -148,7 +166,7 @@ class MessageBus:
         if self.profile.replies_declare_queue:
             declare = self.topology.reply_queue(queue_name)
         with self._pool.publisher() as publisher:
-            publisher.publish(message, "", queue_name, declare=declare, mandatory=True)
+            publisher.publish(Addressed(message, "", queue_name, declare, mandatory=True))
         emit(message_published, envelope.source, envelope=envelope)
 
     def size_limit(self, message_type: str) -> int | None:
@@ -173,32 +191,22 @@ class MessageBus:
         """Close the idle connections. The bus may be used again afterwards."""
         if "_pipeline" in self.__dict__:
             self._pipeline.close()
+        self._batches.close()
         self._pool.close()
 
-    def _address(self, envelope: Envelope, to: str | None) -> tuple[str, str, Queue | Exchange]:
-        """Return exchange, routing key, and what must be declared: a queue, or an exchange."""
+    def _address(self, envelope: Envelope, to: str | None, message: WireMessage) -> Addressed:
         if to is not None or envelope.kind is MessageKind.COMMAND:
             queue = self.topology.service_queue(to or envelope.target)
-            return "", queue.name, queue
+            return Addressed(message, "", queue.name, queue, mandatory=True)
         if envelope.kind is MessageKind.EVENT:
             exchange = self.topology.events_exchange
-            return exchange.name, envelope.type, exchange
+            return Addressed(message, exchange.name, envelope.type, exchange)
         raise ValueError("a reply goes to a queue: use MessageBus.reply")
 
     @functools.cached_property
     def _pipeline(self) -> Pipeline:
-        options = {
-            **self.profile.transport_options(self.config),
-            **self.profile.publisher_options(self.config),
-            "confirm_publish": False,  # which means: wait for each
-        }
         return Pipeline(
-            lambda on_channel: Publisher(
-                self._new_connection(options),
-                self.config.broker_timeout_seconds,
-                self.clock.monotonic,
-                on_channel,
-            ),
+            self._open_late_publisher,
             self.dispatch.keep,
             lambda envelope: emit(message_published, envelope.source, envelope=envelope),
             self.config.broker_timeout_seconds,
@@ -209,7 +217,7 @@ class MessageBus:
         if not self.profile.reports_unroutable:
             self._require_presence(publisher, target)
         try:
-            publisher.publish(message, exchange.name, target, declare=exchange, mandatory=True)
+            publisher.publish(Addressed(message, exchange.name, target, exchange, mandatory=True))
         except Unroutable as exc:
             raise ServiceNotFound(target) from exc
 
@@ -227,16 +235,23 @@ class MessageBus:
         number = self.topology.priority_number(envelope.priority)
         return to_wire(envelope, body, number, expires=expires, publishes=publishes)
 
-    def _open_publisher(self) -> Publisher:
+    def _open_publisher(
+        self, on_channel: Callable[[Any], None] = lambda _channel: None, **options: Any
+    ) -> Publisher:
         options = {
             **self.profile.transport_options(self.config),
             **self.profile.publisher_options(self.config),
+            **options,
         }
         return Publisher(
             self._new_connection(options),
             self.config.broker_timeout_seconds,
             self.clock.monotonic,
+            on_channel,
         )
+
+    def _open_late_publisher(self, on_channel: Callable[[Any], None]) -> Publisher:
+        return self._open_publisher(on_channel, confirm_publish=False)  # wait for each, it means
 
     def _new_connection(self, options: dict[str, Any]) -> Connection:
         return Connection(

@@ -101,12 +101,22 @@ def encode(envelope: Envelope, max_bytes: int | None) -> str:
     """
     try:
         body = f"[[{_dumps(to_mapping(envelope))}],{_EMBED}]"
-        size = len(body) if body.isascii() else len(body.encode())
+        check_size(body, max_bytes)
     except (TypeError, ValueError, RecursionError) as exc:
         raise EncodeError(f"message {envelope.type!r} cannot be written as JSON: {exc}") from exc
+    return body
+
+
+def check_size(body: str, max_bytes: int | None) -> None:
+    """See that a body keeps to the limit.
+
+    Raises:
+        MessageTooLarge: its UTF-8 text is over the limit.
+        UnicodeEncodeError: it has none.
+    """
+    size = len(body) if body.isascii() else len(body.encode())
     if max_bytes is not None and size > max_bytes:
         raise MessageTooLarge(size, max_bytes)
-    return body
 
 
 def decode(body: str | bytes) -> Envelope:

@@ -102,13 +102,14 @@ class Dispatch:
         """Take custody: a row in the caller's transaction, published once that is committed."""
         from messaging.custody import outbox
 
-        self._check_size(envelope)
+        body = self._encode(envelope)
         # An event goes to the gateway, which makes a copy for each subscriber.
         is_event = envelope.kind is MessageKind.EVENT and not envelope.target
         to = self._bus.config.gateway_name if is_event else envelope.target
         key = outbox.store(
             envelope,
             to=to,
+            body=body,
             # With more than the handoff can take, some are due for a relay at once.
             delay_seconds=delay or (outbox.CLAIM_SECONDS if self._handoff.has_room else 0.0),
             under_custody=True,
@@ -116,17 +117,17 @@ class Dispatch:
         if delay:
             return
         if on_event_loop():
-            self._handoff.give(key, envelope)  # committed by itself
+            self._handoff.give(key, envelope, body)  # committed by itself
         else:
             handoff = self._handoff
-            transaction.on_commit(lambda: handoff.give(key, envelope), robust=True)
+            transaction.on_commit(lambda: handoff.give(key, envelope, body), robust=True)
 
     def _store(self, envelope: Envelope, delay: float, error: str) -> None:
         from messaging.custody import outbox
 
-        self._check_size(envelope)
-        outbox.store(envelope, delay_seconds=delay, error=error)
+        body = self._encode(envelope)
+        outbox.store(envelope, body=body, delay_seconds=delay, error=error)
 
-    def _check_size(self, envelope: Envelope) -> None:
+    def _encode(self, envelope: Envelope) -> str:
         """Fail here, not in a relay later."""
-        codec.encode(envelope, self._bus.size_limit(envelope.type))
+        return codec.encode(envelope, self._bus.size_limit(envelope.type))

@@ -1,7 +1,8 @@
 """One held connection that publishes, with every error of the broker told apart."""
 
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final, NamedTuple
 
 from kombu import Connection, Exchange, Queue
 from kombu.exceptions import OperationalError
@@ -21,6 +22,20 @@ NO_ROUTE: Final = 312
 NOT_FOUND: Final = "404"
 #: A connection that rested longer is probed before use: brokers restart, firewalls forget.
 PROBE_AFTER_SECONDS: Final = 1.0
+
+
+class Addressed(NamedTuple):
+    """A message and where it goes."""
+
+    message: WireMessage
+    #: Name of an exchange, ``""`` for the default one.
+    exchange: str
+    #: Queue name with the default exchange, else the key to route by.
+    routing_key: str
+    #: A queue or exchange to make sure of first; remembered for a connection.
+    declare: Queue | Exchange | None = None
+    #: Whether being routed nowhere is an error.
+    mandatory: bool = False
 
 
 class Publisher:
@@ -48,25 +63,10 @@ class Publisher:
         self._declared: set[str] = set()
         self._used_at = 0.0
 
-    def publish(
-        self,
-        message: WireMessage,
-        exchange: str,
-        routing_key: str,
-        *,
-        declare: Queue | Exchange | None = None,
-        mandatory: bool = False,
-    ) -> None:
+    def publish(self, addressed: Addressed) -> None:
         """Hand one message to the broker; on return it has confirmed that it has it.
 
         A held connection that turns out dead is replaced once.
-
-        Args:
-            message: what to send.
-            exchange: exchange name, ``""`` for the default one.
-            routing_key: queue name with the default exchange, else the key to route by.
-            declare: a queue or exchange to make sure of first; remembered for this connection.
-            mandatory: whether being routed nowhere is an error.
 
         Raises:
             Unroutable: mandatory, and no queue took it. NOT sent.
@@ -75,9 +75,10 @@ class Publisher:
             PublishUncertain: the connection broke before the broker confirmed. Maybe sent.
         """
         was_held = self._channel is not None
+        declare = addressed.declare
         was_declared = declare is not None and declare.name in self._declared
         try:
-            self._attempt(message, exchange, routing_key, declare, mandatory)
+            self._attempt(addressed)
         except (BrokerError, PublishError) as exc:
             # Whatever it was: RabbitMQ closes a channel with its answer, and what was declared
             # on this connection may be gone with the broker's contents.
@@ -89,12 +90,25 @@ class Publisher:
         else:
             return
         try:
-            self._attempt(message, exchange, routing_key, declare, mandatory)
+            self._attempt(addressed)
         except (BrokerError, PublishError) as exc:
             self.close()
             if isinstance(first, PublishUncertain):
                 raise first from exc  # the first copy may have arrived all the same
             raise
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Have the broker take all that is published in the block at its end, or none of it.
+
+        Where it has transactions of many messages. Nothing is sent if the block raises.
+
+        Raises:
+            PublishError, BrokerError: as `publish`, of all of them.
+        """
+        self._ensure_connected()
+        with self._channel.batch():
+            yield
 
     def read(self, seconds: float) -> bool:
         """Read what the broker says of what was published; return False if nothing came in time.
@@ -181,15 +195,9 @@ class Publisher:
     def _errors(self) -> tuple[type[BaseException], ...]:
         return (*self._connection.connection_errors, *self._connection.channel_errors, OSError)
 
-    def _attempt(
-        self,
-        message: WireMessage,
-        exchange: str,
-        routing_key: str,
-        declare: Queue | Exchange | None,
-        mandatory: bool,
-    ) -> None:
+    def _attempt(self, addressed: Addressed) -> None:
         self._ensure_connected()
+        message, exchange, routing_key, declare, mandatory = addressed
         if declare is not None and declare.name not in self._declared:
             self._declare(declare)
         channel = self._channel

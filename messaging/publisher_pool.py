@@ -3,11 +3,10 @@
 import queue
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, Generic, Protocol, TypeVar
 
 from messaging.errors import BrokerUnavailable
 from messaging.forking import after_fork
-from messaging.publisher import Publisher
 
 #: More threads than this wait for each other; a broker counts connections.
 POOL_SIZE: Final = 16
@@ -17,20 +16,30 @@ POOL_SIZE: Final = 16
 _inherited: list[object] = []
 
 
-class PublisherPool:
+class Closable(Protocol):
+    """What can be lent."""
+
+    def close(self) -> None:
+        """Drop the connection; the next use opens it anew."""
+
+
+T = TypeVar("T", bound=Closable)
+
+
+class PublisherPool(Generic[T]):
     """At most `POOL_SIZE` publishers, opened when needed, the last one used lent first.
 
     Thread-safe. Safe across forks: a child starts with none.
     """
 
-    def __init__(self, open_publisher: Callable[[], Publisher], wait_seconds: float) -> None:
+    def __init__(self, open_publisher: Callable[[], T], wait_seconds: float) -> None:
         self._open_publisher = open_publisher
         self._wait_seconds = wait_seconds
         self._idle = self._new_queue()
         self._fork_token = after_fork(self._forget)
 
     @contextmanager
-    def publisher(self) -> Iterator[Publisher]:
+    def publisher(self) -> Iterator[T]:
         """Lend a publisher for the length of the block.
 
         Raises:
@@ -66,8 +75,8 @@ class PublisherPool:
         _inherited.append(self._idle)
         self._idle = self._new_queue()
 
-    def _new_queue(self) -> "queue.LifoQueue[Publisher | None]":
-        places: queue.LifoQueue[Publisher | None] = queue.LifoQueue()
+    def _new_queue(self) -> "queue.LifoQueue[T | None]":
+        places: queue.LifoQueue[T | None] = queue.LifoQueue()
         for _ in range(POOL_SIZE):
             places.put(None)
         return places

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from django.db import DatabaseError
 
+from messaging.batches import BROKER_IS_AWAY, Copy
 from messaging.clock import SYSTEM_CLOCK
 from messaging.custody import epoch, outbox
 from messaging.custody.link import Link
 from messaging.custody.outbox import Key, Published
 from messaging.database_threads import close_database
 from messaging.envelope import Envelope, utc_now
-from messaging.errors import BrokerError, MessagingError, PublishError, PublishUncertain
+from messaging.errors import BrokerError, PublishError
 from messaging.forking import after_fork
 
 if TYPE_CHECKING:
@@ -28,9 +29,8 @@ logger = logging.getLogger(__name__)
 
 #: More than this waits for the relay: a broker that is away must not fill the memory.
 CAPACITY: Final = 1000
-#: Marks are written together: one transaction for so many, or for so long.
-MARKED_AT_ONCE: Final = 100
-MARK_SECONDS: Final = 0.05
+#: So many are published, and then marked, together.
+BATCH: Final = 100
 #: The thread ends when there was nothing to do for this long.
 IDLE_SECONDS: Final = 10.0
 
@@ -38,6 +38,7 @@ IDLE_SECONDS: Final = 10.0
 class _Item(NamedTuple):
     key: Key
     envelope: Envelope
+    body: str
 
 
 class Handoff:
@@ -58,10 +59,10 @@ class Handoff:
         """Whether what is given now would be taken."""
         return not self._items.full()
 
-    def give(self, key: Key, envelope: Envelope) -> None:
+    def give(self, key: Key, envelope: Envelope, body: str) -> None:
         """Publish a row that is committed, soon. Never blocks, never raises."""
         try:
-            self._items.put_nowait(_Item(key, envelope))
+            self._items.put_nowait(_Item(key, envelope, body))
         except queue.Full:
             return  # its row falls due
         with self._lock:
@@ -109,7 +110,7 @@ class Handoff:
                     self._thread = None
                     return None
             return []
-        while len(batch) < MARKED_AT_ONCE:
+        while len(batch) < BATCH:
             try:
                 batch.append(self._items.get_nowait())
             except queue.Empty:
@@ -123,29 +124,22 @@ class Handoff:
         current, wait = outbox.epoch_now(), self._bus.config.receipt_timeout_seconds
         if not current:
             current = self._begin_first_epoch()
-        published: list[Published] = []
-        mark_at = SYSTEM_CLOCK.monotonic() + MARK_SECONDS
-        for position, item in enumerate(batch):
-            try:
-                self._bus.publish(item.envelope, to=item.key.target or None, publishes=1)
-            except (BrokerError, PublishUncertain) as exc:
-                # Marked first: what was confirmed must not go out again for a later failure.
-                self._mark(published)
-                rest = [each.key for each in batch[position:]]
-                again = utc_now() + timedelta(seconds=outbox.BROKER_AWAY_SECONDS)
-                outbox.postpone(rest, again, str(exc), refused=False)
-                return
-            except MessagingError as exc:
-                logger.warning("outbox: %s was refused: %s", item.key, exc)
-                again = utc_now() + timedelta(seconds=outbox.BROKER_AWAY_SECONDS)
-                outbox.postpone([item.key], again, str(exc), refused=True)
-            else:
-                published.append(Published(item.key, current, wait))
-            if SYSTEM_CLOCK.monotonic() >= mark_at:
-                self._mark(published)
-                published = []
-                mark_at = SYSTEM_CLOCK.monotonic() + MARK_SECONDS
-        self._mark(published)
+        errors = self._bus.publish_all(
+            [Copy(each.envelope, each.body, each.key.target or None, 1) for each in batch]
+        )
+        # Marked first: what was confirmed must not go out again for another one's failure.
+        outbox.mark_published(
+            Published(item.key, current, wait)
+            for item, error in zip(batch, errors, strict=True)
+            if error is None
+        )
+        again = utc_now() + timedelta(seconds=outbox.BROKER_AWAY_SECONDS)
+        for item, error in zip(batch, errors, strict=True):
+            if error is not None:
+                refused = not isinstance(error, BROKER_IS_AWAY)
+                if refused:
+                    logger.warning("outbox: %s was refused: %s", item.key, error)
+                outbox.postpone([item.key], again, str(error), refused=refused)
 
     def _begin_first_epoch(self) -> str:
         """Put the marker on the broker before anything it could lose."""
@@ -154,7 +148,3 @@ class Handoff:
         except (BrokerError, PublishError):
             return ""  # publishing tells the same, and puts the rows off
         return outbox.epoch_now()
-
-    def _mark(self, published: list[Published]) -> None:
-        if published:
-            outbox.mark_published(published)

@@ -10,6 +10,7 @@ from messaging.custody.receipts import (
     ask_message,
     receipt_message,
 )
+from messaging.publisher import Addressed
 from messaging.wire import PERSISTENT, WireMessage
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Link:
         queue = self._bus.topology.epoch_queue(epoch)
         message = WireMessage("{}", {}, {"delivery_mode": PERSISTENT}, priority=0)
         with self._bus.publisher() as publisher:
-            publisher.publish(message, "", queue.name, declare=queue, mandatory=True)
+            publisher.publish(Addressed(message, "", queue.name, queue, mandatory=True))
 
     def remove_marker(self, epoch: str) -> None:
         """Take a marker away that another relay was faster to make."""
@@ -63,4 +64,4 @@ class Link:
     def _send(self, service: str, message: WireMessage) -> None:
         queue = self._bus.topology.custody_queue(service)
         with self._bus.publisher() as publisher:
-            publisher.publish(message, "", queue.name, declare=queue, mandatory=True)
+            publisher.publish(Addressed(message, "", queue.name, queue, mandatory=True))

@@ -66,6 +66,7 @@ def store(
     envelope: Envelope,
     *,
     to: str | None = None,
+    body: str | None = None,
     delay_seconds: float = 0.0,
     error: str = "",
     under_custody: bool = False,
@@ -78,6 +79,7 @@ def store(
     Args:
         envelope: the message.
         to: the only service to get it; None: whoever the envelope names.
+        body: its encoded form, where that is known already.
         delay_seconds: how long until a relay publishes it.
         error: why it is here, text for people.
         under_custody: keep it until the receiver has told the outcome.
@@ -98,7 +100,7 @@ def store(
         "urgency": URGENCY[envelope.priority],
         "created_at": now,
         "expires_at": envelope.expires_at,
-        "envelope": codec.encode(envelope, None),
+        "envelope": body or codec.encode(envelope, None),
         "under_custody": under_custody,
         "state": OutboxState.PENDING.value,
         "due_at": now + timedelta(seconds=delay_seconds),
@@ -131,6 +133,9 @@ def mark_published(published: Iterable[Published]) -> None:
     Rows that nobody waits for a receipt of go. A row published in an earlier epoch, whose copy
     the broker has lost since, is due at once.
     """
+    published = list(published)
+    if not published:
+        return
     now = utc_now()
     with write_transaction(to_disk=False):
         # Inside the transaction: the epoch must not change between the look and the marks.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from django.db import DatabaseError
 
 from messaging import codec
+from messaging.batches import BROKER_IS_AWAY, Copy
 from messaging.clock import SYSTEM_CLOCK
 from messaging.custody import epoch, outbox, schedule, shared
 from messaging.custody.link import Link
@@ -17,7 +18,7 @@ from messaging.custody.retention import Retention
 from messaging.custody.targets import Targets
 from messaging.database_threads import close_database
 from messaging.envelope import utc_now
-from messaging.errors import BrokerError, MessagingError, PublishUncertain
+from messaging.errors import BrokerError, DecodeError, MessagingError, PublishUncertain
 from messaging.events import STUCK_AT, broker_lost, broker_recovered, emit, message_stuck
 from messaging.forking import no_fork_meanwhile
 from messaging.models import OutboxState
@@ -157,29 +158,34 @@ class Relay:
     def _publish(self, rows: list[tuple[DueMessage, float]]) -> None:
         # Read before publishing: what the broker loses from now on shows as another epoch.
         current = outbox.epoch_now()
-        published: list[Published] = []
-        try:
-            for position, (row, wait_seconds) in enumerate(rows):
-                try:
-                    self._publish_one(row)
-                except (BrokerError, PublishUncertain) as exc:
-                    rest = [each.key for each, _ in rows[position:]]
-                    again = _after(BROKER_AWAY_SECONDS)
-                    outbox.postpone(rest, again, str(exc), refused=False)
-                    raise
-                except MessagingError as exc:
-                    self._refuse(row, exc)
-                else:
-                    published.append(Published(row.key, current, wait_seconds))
-        finally:
-            if published:
-                outbox.mark_published(published)
-
-    def _publish_one(self, row: DueMessage) -> None:
-        envelope = codec.decode(row.body)
-        self._bus.publish(envelope, to=row.key.target or None, publishes=row.publishes + 1)
-        if row.publishes + 1 == STUCK_AT:
-            emit(message_stuck, self._service, envelope=envelope, tries=STUCK_AT)
+        outgoing = []
+        for row, wait_seconds in rows:
+            try:
+                envelope = codec.decode(row.body)
+            except DecodeError as exc:  # of a later version, perhaps
+                self._refuse(row, exc)
+            else:
+                copy = Copy(envelope, row.body, row.key.target or None, row.publishes + 1)
+                outgoing.append((row, wait_seconds, copy))
+        errors = self._bus.publish_all([copy for _, _, copy in outgoing])
+        published, refused, away = [], [], []
+        for (row, wait_seconds, copy), error in zip(outgoing, errors, strict=True):
+            if error is None:
+                published.append(Published(row.key, current, wait_seconds))
+                if copy.publishes == STUCK_AT:
+                    emit(message_stuck, self._service, envelope=copy.envelope, tries=STUCK_AT)
+            elif isinstance(error, BROKER_IS_AWAY):
+                away.append((row.key, error))
+            else:
+                refused.append((row, error))
+        outbox.mark_published(published)
+        for row, error in refused:
+            self._refuse(row, error)
+        if away:
+            _, first = away[0]
+            again = _after(BROKER_AWAY_SECONDS)
+            outbox.postpone([key for key, _ in away], again, str(first), refused=False)
+            raise first
 
     def _refuse(self, row: DueMessage, error: MessagingError) -> None:
         """Keep a message the broker did not accept, with the reason, and try it less often."""
@@ -209,15 +215,18 @@ class Relay:
     def _publish_inbox(self) -> int:
         schedule.end_dead_runs()
         due = schedule.claim_due(utc_now(), self._targets.queue_length)
-        for position, row in enumerate(due):
-            try:
-                self._bus.publish(codec.decode(row.body), to=row.service, publishes=1)
-            except (BrokerError, PublishUncertain):
-                rest = [each.row_id for each in due[position:]]
-                schedule.give_back(rest, _after(BROKER_AWAY_SECONDS))
-                raise
-            except MessagingError as exc:
-                logger.warning("relay: inbox row %d cannot be published: %s", row.row_id, exc)
+        errors = self._bus.publish_all(
+            [Copy(codec.decode(row.body), row.body, row.service, 1) for row in due]
+        )
+        away = []
+        for row, error in zip(due, errors, strict=True):
+            if isinstance(error, BROKER_IS_AWAY):
+                away.append((row.row_id, error))
+            elif error is not None:
+                logger.warning("relay: inbox row %d cannot be published: %s", row.row_id, error)
+        if away:
+            schedule.give_back([row_id for row_id, _ in away], _after(BROKER_AWAY_SECONDS))
+            raise away[0][1]
         return len(due)
 
     def _tell_custodians(self) -> int:

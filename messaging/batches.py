@@ -1,0 +1,112 @@
+"""Publishing many copies at a time: one wait for all confirms, or one transaction.
+
+For who has the messages on record and may publish a copy again: outbox and inbox.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from messaging.envelope import Envelope
+from messaging.errors import BrokerError, MessagingError, PublishUncertain
+from messaging.events import emit, message_published
+from messaging.late_confirms import LateConfirms
+from messaging.publisher import Publisher
+from messaging.publisher_pool import PublisherPool
+
+if TYPE_CHECKING:
+    from messaging.bus import MessageBus
+
+logger = logging.getLogger(__name__)
+
+#: What makes publishing the rest of a batch pointless.
+BROKER_IS_AWAY: Final = (BrokerError, PublishUncertain)
+
+
+class Copy(NamedTuple):
+    """One copy of a message that is on record."""
+
+    envelope: Envelope
+    #: The envelope as it was encoded once; it is signed.
+    body: str
+    #: The service whose queue gets it; None: whoever the envelope names.
+    to: str | None
+    #: How often it is published, this time included: from 1.
+    publishes: int
+
+
+class BatchPublisher:
+    """Publishes copies for a bus. Thread-safe; safe across forks.
+
+    Args:
+        bus: whose publishers, names and profile are used.
+        open_late: makes a publisher whose channels do not wait for confirms.
+    """
+
+    def __init__(
+        self, bus: "MessageBus", open_late: Callable[[Callable[[Any], None]], Publisher]
+    ) -> None:
+        self._bus = bus
+        seconds = bus.config.broker_timeout_seconds
+        self._late: PublisherPool[LateConfirms[int]] = PublisherPool(
+            lambda: LateConfirms(open_late, seconds), seconds
+        )
+
+    def publish(self, copies: Sequence[Copy]) -> list[MessagingError | None]:
+        """Publish copies in this order; see `MessageBus.publish_all`."""
+        done = set(self._together(copies)) if len(copies) > 1 else set()
+        outcomes: list[MessagingError | None] = []
+        away: MessagingError | None = None
+        for number, copy in enumerate(copies):
+            if number in done:
+                emit(message_published, copy.envelope.source, envelope=copy.envelope)
+                outcomes.append(None)
+                continue
+            error = away or self._alone(copy)
+            if isinstance(error, BROKER_IS_AWAY):
+                away = error
+            outcomes.append(error)
+        return outcomes
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        self._late.close()
+
+    def _alone(self, copy: Copy) -> MessagingError | None:
+        try:
+            self._bus.publish(copy.envelope, to=copy.to, publishes=copy.publishes)
+        except MessagingError as exc:
+            return exc
+        return None
+
+    def _together(self, copies: Sequence[Copy]) -> Iterable[int]:
+        """Publish what can be; return the numbers of those that the broker is sure to have.
+
+        Whatever goes wrong shows again, at the copy that it happens to, when the others are
+        published one by one.
+        """
+        try:
+            if self._bus.profile.confirms_later:
+                return self._confirmed_later(copies)
+            if self._bus.profile.has_batches:
+                return self._in_one_transaction(copies)
+        except MessagingError as exc:
+            logger.debug("a batch of %d goes one by one: %s", len(copies), exc)
+        return ()
+
+    def _confirmed_later(self, copies: Sequence[Copy]) -> Iterable[int]:
+        with self._late.publisher() as late:
+            try:
+                for number, copy in enumerate(copies):
+                    late.publish(number, self._bus.addressed(copy))
+                late.wait()
+                return tuple(late.confirmed)
+            finally:
+                late.confirmed.clear()
+                late.failed.clear()
+
+    def _in_one_transaction(self, copies: Sequence[Copy]) -> Iterable[int]:
+        with self._bus.publisher() as publisher, publisher.together():
+            for copy in copies:
+                publisher.publish(self._bus.addressed(copy))
+        return range(len(copies))
