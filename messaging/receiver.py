@@ -26,6 +26,7 @@ from messaging.registration import PERISHABLE
 
 if TYPE_CHECKING:
     from messaging.communicator import ServiceCommunicator
+    from messaging.custody.run_groups import Expected
     from messaging.recorded import RecordedReceiver
 
 logger = logging.getLogger(__name__)
@@ -43,11 +44,19 @@ class Receiver:
     def __init__(self, communicator: "ServiceCommunicator") -> None:
         self._communicator = communicator
 
-    def receive(self, envelope: Envelope, arrival: Arrival) -> Outcome:
-        """Handle one delivery. Runs handlers in the calling thread."""
+    def receive(
+        self, envelope: Envelope, arrival: Arrival, expected: "Expected | None" = None
+    ) -> Outcome:
+        """Handle one delivery. Runs handlers in the calling thread.
+
+        Args:
+            envelope: the message.
+            arrival: how it came.
+            expected: what begins and ends its run together with others, if it may.
+        """
         try:
             with handling(envelope):
-                return self._dispatch(envelope, arrival)
+                return self._dispatch(envelope, arrival, expected)
         except Exception as exc:
             # The record of what happened could not be written (broker and database away): the
             # broker keeps the message.
@@ -56,7 +65,9 @@ class Receiver:
                 connection.close()  # the next message of this thread gets a sound one
             return Outcome(is_settled=False, error=f"{type(exc).__name__}: {exc}")
 
-    def _dispatch(self, envelope: Envelope, arrival: Arrival) -> Outcome:
+    def _dispatch(
+        self, envelope: Envelope, arrival: Arrival, expected: "Expected | None"
+    ) -> Outcome:
         if envelope.kind is MessageKind.REQUEST:
             return self._request(envelope)
         handler = self._handler_for(envelope)
@@ -65,7 +76,7 @@ class Receiver:
             logger.debug("no handler for %s %s: ignored", envelope.type, envelope.id)
             return HANDLED
         if _is_recorded(envelope, arrival, handler):
-            return self._recorded.receive(envelope, arrival, handler)
+            return self._recorded.receive(envelope, arrival, handler, expected)
         if envelope.is_expired(utc_now()):
             return self._expire(envelope)
         if handler is None:

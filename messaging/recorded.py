@@ -5,6 +5,7 @@ copies that a relay published, and what a broker delivers again.
 """
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.db import DatabaseError
@@ -16,6 +17,7 @@ from messaging.custody.begin import MustPark, NotRun, begin
 from messaging.custody.inbox import Run
 from messaging.custody.link import Link
 from messaging.custody.receipts import Entry
+from messaging.custody.run_groups import Expected
 from messaging.custody.runs import RUNS
 from messaging.database_threads import write_transaction
 from messaging.deadletter import DeadLetterReason
@@ -46,11 +48,26 @@ class RecordedReceiver:
         self._bus = communicator.bus
         self._link = Link(communicator.bus)
 
-    def receive(self, envelope: Envelope, arrival: Arrival, handler: Handler | None) -> Outcome:
-        """Handle one delivery; None: nobody is there to do it, and it is parked."""
-        begun = begin(
-            envelope, self._communicator.name, arrival, self._bus.config.max_worker_deaths
-        )
+    def receive(
+        self,
+        envelope: Envelope,
+        arrival: Arrival,
+        handler: Handler | None,
+        expected: Expected | None,
+    ) -> Outcome:
+        """Handle one delivery.
+
+        Args:
+            envelope: the message.
+            arrival: how it came.
+            handler: None: nobody is there to do it, and it is parked.
+            expected: what begins and ends its run together with others, if it may.
+        """
+        if expected is not None:
+            begun = expected.begin()
+        else:
+            most = self._bus.config.max_worker_deaths
+            begun = begin(envelope, self._communicator.name, arrival, most)
         if isinstance(begun, NotRun):
             return self._skip(envelope, begun)
         if isinstance(begun, MustPark):
@@ -60,7 +77,7 @@ class RecordedReceiver:
             timeout = handler.timeout
         with RUNS.renewed(begun.token, envelope.id, timeout):
             try:
-                return self._run(begun, handler)
+                return self._run(begun, handler, expected)
             except DatabaseError:
                 RUNS.broken_off(begun.token, begun.row_id)
                 raise
@@ -74,22 +91,27 @@ class RecordedReceiver:
                 # is sure to have it, and asks again: what was handled meanwhile is not run.
                 return Outcome(is_settled=envelope.custodian is not None, error=text)
 
-    def _run(self, run: Run, handler: Handler | None) -> Outcome:
+    def _run(self, run: Run, handler: Handler | None, expected: Expected | None) -> Outcome:
         envelope = run.envelope
         if handler is None:
             text = f"{run.service} has no handler for {envelope.type!r}"
             return self._give_up(run, 0, GiveUp(reason=DeadLetterReason.NO_HANDLER, error=text))
         policy = handler.policy(envelope)
+        is_noted_later = expected is not None and not handler.atomic
+        attempt = handler.call if is_noted_later else partial(self._attempt, run, handler)
         ended = run_round(
             envelope,
-            lambda message: self._attempt(run, handler, message),
+            attempt,
             policy,
             service=run.service,
             clock=self._bus.clock,
             attempts=run.attempts,
         )
         if ended.error is None:
-            emit(message_handled, run.service, envelope=envelope, seconds=ended.seconds)
+            if expected is not None and is_noted_later:
+                expected.end(run, ended.seconds)
+            else:
+                emit(message_handled, run.service, envelope=envelope, seconds=ended.seconds)
             return HANDLED
         step = next_step(ended.error, policy, run.attempts + ended.tries)
         if isinstance(step, GiveUp):

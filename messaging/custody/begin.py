@@ -5,16 +5,15 @@ replay: ``parked --> ready --begin--> running``.
 """
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
-
-from django.db import connection
 
 from messaging import codec
 from messaging.custody import outbox
 from messaging.custody.arrival import Arrival
-from messaging.custody.hot import horizon_of
+from messaging.custody.hot import BEGIN_RUN, horizon_of
 from messaging.custody.inbox import Run
 from messaging.custody.outbox import Key
 from messaging.custody.owner import is_dead, this_process
@@ -53,10 +52,11 @@ class MustPark:
     may_have_been_handled: bool = False
 
 
+Begun = Run | NotRun | MustPark
+
+
 @without_fork
-def begin(
-    envelope: Envelope, service: str, arrival: Arrival, max_deaths: int
-) -> Run | NotRun | MustPark:
+def begin(envelope: Envelope, service: str, arrival: Arrival, max_deaths: int) -> Begun:
     """Take a message for a run of its handler; counted before it begins.
 
     Commits. On return of a `Run` the row, and under custody the payload with it, is this
@@ -65,26 +65,50 @@ def begin(
     Raises:
         DatabaseError: nothing happened; the broker must keep the message.
     """
-    token = secrets.token_hex(8)
+    with write_transaction(to_disk=False):
+        (begun,) = begin_all([(envelope, arrival)], service, max_deaths)
+        return begun
+
+
+def begin_all(
+    deliveries: Sequence[tuple[Envelope, Arrival]], service: str, max_deaths: int
+) -> list[Begun]:
+    """Take messages for runs, in the caller's transaction; see `begin`.
+
+    Raises:
+        DatabaseError: roll back, and nothing happened to any of them.
+    """
+    tokens = [secrets.token_hex(8) for _ in deliveries]
+    horizons: dict[str, datetime | None] = {}
+    found: list[Begun] = []
     try:
-        with write_transaction(to_disk=False):
+        for (envelope, arrival), token in zip(deliveries, tokens, strict=True):
+            if envelope.source not in horizons:
+                horizons[envelope.source] = horizon_of(service, envelope.source)
+            purged_upto = horizons[envelope.source]
             begun = None
             while begun is None:
-                begun = _begin(envelope, service, arrival, max_deaths, token) or _why_not(
-                    envelope, service, max_deaths
-                )
-            return begun
+                begun = _begin(
+                    envelope, service, arrival, max_deaths, token, purged_upto
+                ) or _why_not(envelope, service, max_deaths)
+            found.append(begun)
     except BaseException:
-        RUNS.release_suspect(token)
+        for token in tokens:
+            RUNS.release_suspect(token)
         raise
+    return found
 
 
 def _begin(
-    envelope: Envelope, service: str, arrival: Arrival, max_deaths: int, token: str
+    envelope: Envelope,
+    service: str,
+    arrival: Arrival,
+    max_deaths: int,
+    token: str,
+    purged_upto: datetime | None,
 ) -> Run | NotRun | None:
     if _is_expired(envelope):
         return None
-    purged_upto = horizon_of(service, envelope.source)
     if purged_upto is not None and envelope.created_at <= purged_upto and not envelope.generation:
         known = InboxMessage.objects.filter(message_id=envelope.id, service=service)
         if not known.exists():
@@ -116,12 +140,9 @@ def _begin(
 def _take(
     envelope: Envelope, service: str, arrival: Arrival, max_deaths: int, token: str
 ) -> tuple[int, int, int] | None:
-    """The one statement that begins a run: inserts the row, or takes one that is free."""
     now = utc_now()
-    instant = connection.ops.adapt_datetimefield_value
-    table = connection.ops.quote_name(InboxMessage._meta.db_table)
     custodian = envelope.custodian or ""
-    values: dict[str, Any] = {
+    values = {
         "message_id": envelope.id,
         "service": service,
         "generation": envelope.generation,
@@ -129,36 +150,23 @@ def _take(
         "custodian": custodian,
         "type": envelope.type,
         "priority": envelope.priority.value,
-        "created_at": instant(envelope.created_at),
-        "expires_at": envelope.expires_at and instant(envelope.expires_at),
+        "created_at": envelope.created_at,
+        "expires_at": envelope.expires_at,
         "envelope": codec.encode(envelope, None) if custodian else "",
         "state": InboxState.RUNNING.value,
-        "due_at": instant(now + timedelta(seconds=LEASE_SECONDS)),
+        "due_at": now + timedelta(seconds=LEASE_SECONDS),
         "run_token": token,
         "owner": this_process(),
         "attempts": 0,
         "unended_runs": 2 if _may_have_run(envelope, arrival) else 1,
         "owes_receipt": bool(custodian),
-        "sent_at": arrival.sent_at and instant(arrival.sent_at),
-        "begun_at": instant(now),
+        "sent_at": arrival.sent_at,
+        "begun_at": now,
         "last_error": "",
         "signal": "",
+        "max_deaths": max_deaths,
     }
-    is_free = "(row.state = 'ready' OR (row.state = 'running' AND row.due_at <= %(now)s))"
-    statement = (
-        f"INSERT INTO {table} AS row ({', '.join(values)}) "
-        f"VALUES ({', '.join(f'%({name})s' for name in values)}) "
-        "ON CONFLICT (message_id, service) DO UPDATE SET state = 'running', "
-        "run_token = excluded.run_token, owner = excluded.owner, due_at = excluded.due_at, "
-        "unended_runs = row.unended_runs + 1, sent_at = excluded.sent_at, "
-        "begun_at = excluded.begun_at "
-        "WHERE row.generation = excluded.generation AND row.unended_runs < %(max_deaths)s "
-        f"AND {is_free} RETURNING id, attempts, unended_runs"
-    )
-    parameters = {**values, "now": instant(now), "max_deaths": max_deaths}
-    with connection.cursor() as cursor:
-        cursor.execute(statement, parameters)
-        return cursor.fetchone()
+    return BEGIN_RUN.fetch(values)
 
 
 def _may_have_run(envelope: Envelope, arrival: Arrival) -> bool:

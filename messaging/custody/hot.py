@@ -4,12 +4,10 @@ Django's ORM takes 0.4 ms to put one of them together, several times what the da
 it. Everything that runs seldom stays with the ORM. SQLite and PostgreSQL understand all of them.
 """
 
-from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
-from django.db import connection
-
+from messaging.custody.sql import Statement
 from messaging.models import DedupHorizon, InboxMessage, OutboxMessage
 
 _OUTBOX: Final = OutboxMessage._meta.db_table
@@ -18,71 +16,79 @@ _HORIZON: Final = DedupHorizon._meta.db_table
 _COPY: Final = (
     "message_id = %(message_id)s AND target = %(target)s AND generation = %(generation)s"
 )
+_IS_OPEN: Final = "under_custody AND state IN ('pending', 'published', 'accepted')"
 
-MARK_PUBLISHED: Final = (
+
+def _insert(table: str, *names: str) -> str:
+    places = ", ".join(f"%({name})s" for name in names)
+    return f"INSERT INTO {table} ({', '.join(names)}) VALUES ({places})"
+
+
+#: Changes nothing if that copy is there.
+STORE: Final = Statement(
+    _insert(
+        _OUTBOX,
+        *("message_id", "target", "generation", "source", "type", "kind", "priority", "urgency"),
+        *("created_at", "expires_at", "envelope", "under_custody", "state", "due_at"),
+        *("publishes", "failures", "last_error", "reason"),
+    )
+    + " ON CONFLICT DO NOTHING"
+)
+MARK_PUBLISHED: Final = Statement(
     f"UPDATE {_OUTBOX} SET state = 'published', published_at = %(now)s, "
     "first_published_at = COALESCE(first_published_at, %(now)s), publishes = publishes + 1, "
-    f"due_at = %(due_at)s, last_error = '' WHERE {_COPY} AND state IN ('pending', 'published')"
+    f"due_at = %(due_at)s, last_error = '' WHERE {_COPY} AND under_custody "
+    "AND state IN ('pending', 'published')"
 )
 #: Of what is not under custody: the broker has it, that is all.
-FORGET_PUBLISHED: Final = (
+FORGET_PUBLISHED: Final = Statement(
     f"DELETE FROM {_OUTBOX} WHERE {_COPY} AND NOT under_custody "
     "AND state IN ('pending', 'published')"
 )
-SETTLE: Final = (
+SETTLE: Final = Statement(
     f"UPDATE {_OUTBOX} SET state = %(outcome)s, settled_at = %(now)s, "
     "told_at = COALESCE(told_at, %(now)s), due_at = NULL, reason = %(reason)s "
-    f"WHERE {_COPY} AND under_custody AND state IN ('pending', 'published', 'accepted')"
+    f"WHERE {_COPY} AND {_IS_OPEN}"
 )
-END_RUN: Final = (
-    f"UPDATE {_INBOX} SET state = %(state)s, run_token = '', due_at = NULL, "
-    "finished_at = %(now)s, owes_receipt = %(owes_receipt)s, attempts = attempts + %(tries)s, "
-    "last_error = %(last_error)s, copies = COALESCE(%(copies)s, copies), "
-    "unended_runs = CASE WHEN %(state)s = 'handled' THEN 0 ELSE unended_runs END "
+#: Inserts the row of a run, or takes one that is free.
+BEGIN_RUN: Final = Statement(
+    _insert(
+        f"{_INBOX} AS row",
+        *("message_id", "service", "generation", "source", "custodian", "type", "priority"),
+        *("created_at", "expires_at", "envelope", "state", "due_at", "run_token", "owner"),
+        *("attempts", "unended_runs", "owes_receipt", "sent_at", "begun_at"),
+        *("last_error", "signal"),
+    )
+    + " ON CONFLICT (message_id, service) DO UPDATE SET state = 'running', "
+    "run_token = excluded.run_token, owner = excluded.owner, due_at = excluded.due_at, "
+    "unended_runs = row.unended_runs + 1, sent_at = excluded.sent_at, "
+    "begun_at = excluded.begun_at "
+    "WHERE row.generation = excluded.generation AND row.unended_runs < %(max_deaths)s "
+    "AND (row.state = 'ready' OR (row.state = 'running' AND row.due_at <= %(begun_at)s)) "
+    "RETURNING id, attempts, unended_runs"
+)
+#: Where its custodian's row is in this database and open, no receipt is owed: `SETTLE` follows.
+END_RUN: Final = Statement(
+    f"UPDATE {_INBOX} SET state = %(outcome)s, run_token = '', due_at = NULL, "
+    "finished_at = %(now)s, attempts = attempts + %(tries)s, last_error = %(reason)s, "
+    "copies = COALESCE(%(copies)s, copies), "
+    "unended_runs = CASE WHEN %(outcome)s = 'handled' THEN 0 ELSE unended_runs END, "
+    "owes_receipt = %(has_custodian)s AND NOT EXISTS "
+    f"(SELECT 1 FROM {_OUTBOX} WHERE {_COPY} AND {_IS_OPEN}) "
     "WHERE id = %(row_id)s AND state = 'running' AND run_token = %(token)s"
 )
-_HORIZON_OF: Final = (
+_HORIZON_OF: Final = Statement(
     f"SELECT purged_upto FROM {_HORIZON} WHERE service = %(service)s AND source = %(source)s"
 )
 
 
-def run(statement: str, values: Mapping[str, Any]) -> int:
-    """Run a statement; return how many rows it changed. Instants and all else as in Python."""
-    with connection.cursor() as cursor:
-        cursor.execute(statement, _adapted(values))
-        return cursor.rowcount
-
-
-def run_each(statement: str, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Run a statement once for each row."""
-    with connection.cursor() as cursor:
-        for row in rows:
-            cursor.execute(statement, _adapted(row))
-
-
-def insert(table: str, values: Mapping[str, Any]) -> bool:
-    """Insert a row unless one with its key is there; return whether it was inserted."""
-    names = ", ".join(values)
-    places = ", ".join(f"%({name})s" for name in values)
-    statement = f"INSERT INTO {table} ({names}) VALUES ({places}) ON CONFLICT DO NOTHING"
-    return run(statement, values) > 0
-
-
 def horizon_of(service: str, source: str) -> datetime | None:
     """Return up to when the inbox has forgotten what a source said."""
-    with connection.cursor() as cursor:
-        cursor.execute(_HORIZON_OF, {"service": service, "source": source})
-        row = cursor.fetchone()
+    row = _HORIZON_OF.fetch({"service": service, "source": source})
     if row is None:
         return None
-    found: datetime = row[0]
-    # SQLite keeps no offset; what Django writes is UTC.
+    found = row[0]
+    if isinstance(found, str):
+        found = datetime.fromisoformat(found)
+    # SQLite keeps no offset; what is written is UTC.
     return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
-
-
-def _adapted(values: Mapping[str, Any]) -> dict[str, Any]:
-    adapt = connection.ops.adapt_datetimefield_value
-    return {
-        name: adapt(value) if isinstance(value, datetime) else value
-        for name, value in values.items()
-    }

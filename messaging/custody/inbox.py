@@ -5,6 +5,7 @@ parked``; how a run begins: `begin`. A run owns its row by its token: a statemen
 nothing means that it has lost it.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
@@ -22,6 +23,9 @@ from messaging.models import UNENDED, InboxMessage, InboxState
 from messaging.text import storable
 
 _SIGNAL_LENGTH: Final = 40
+#: What was begun and given back goes to the broker again after this, should the copy that is there
+#: get lost.
+GIVEN_BACK_SECONDS: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +49,37 @@ def done(run: Run, *, copies: int | None = None) -> None:
     """
     with write_transaction(to_disk=False):
         _end(run, InboxState.HANDLED, copies=copies)
+
+
+def end_all(runs: Iterable[Run]) -> set[str]:
+    """``running --> handled`` for runs of handlers without ``atomic=True``.
+
+    In the caller's transaction.
+
+    Returns:
+        Tokens of those whose row another run owns now; nothing is noted of them.
+    """
+    lost = set()
+    for run in runs:
+        try:
+            _end(run, InboxState.HANDLED)
+        except LeaseLost:
+            lost.add(run.token)
+    return lost
+
+
+@without_fork
+def give_back(runs: Iterable[Run]) -> None:
+    """``running --> ready`` for runs whose handler was not called, uncounted."""
+    again = utc_now() + timedelta(seconds=GIVEN_BACK_SECONDS)
+    with write_transaction(to_disk=False):
+        for run in runs:
+            _owned(run).update(
+                state=InboxState.READY,
+                unended_runs=F("unended_runs") - 1,
+                run_token="",
+                due_at=again,
+            )
 
 
 @without_fork
@@ -148,19 +183,24 @@ def _end(
     run: Run, state: InboxState, *, tries: int = 0, error: str = "", copies: int | None = None
 ) -> None:
     """``running --> state`` and tell the custodian, where its row is in this database."""
-    told = _tell_here(run.envelope, run.service, state, error)
+    envelope = run.envelope
     values = {
+        "message_id": envelope.id,
+        "target": run.service,
+        "generation": envelope.generation,
         "row_id": run.row_id,
         "token": run.token,
-        "state": state.value,
+        "outcome": state.value,
         "now": utc_now(),
-        "owes_receipt": bool(run.envelope.custodian) and not told,
+        "has_custodian": bool(envelope.custodian),
         "tries": tries,
-        "last_error": storable(error),
+        "reason": storable(error),
         "copies": copies,
     }
-    if not hot.run(hot.END_RUN, values):
-        raise LeaseLost(run.envelope.id)
+    if not hot.END_RUN.run(values):
+        raise LeaseLost(envelope.id)
+    if envelope.custodian:
+        hot.SETTLE.run(values)
 
 
 def _tell_here(envelope: Envelope, service: str, outcome: str, reason: str = "") -> bool:

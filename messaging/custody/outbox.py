@@ -110,7 +110,7 @@ def store(
         "reason": "",
     }
     try:
-        off_the_event_loop(lambda: hot.insert(OutboxMessage._meta.db_table, row))
+        off_the_event_loop(lambda: hot.STORE.run(row))
     except DatabaseError as exc:
         raise PublishError(f"the outbox could not take {envelope.type!r}: {exc}") from exc
     return Key(envelope.id, target, envelope.generation)
@@ -148,8 +148,9 @@ def mark_published(published: Iterable[Published]) -> None:
             }
             for key, epoch, wait_seconds in published
         ]
-        hot.run_each(hot.FORGET_PUBLISHED, rows)
-        hot.run_each(hot.MARK_PUBLISHED, rows)
+        for row in rows:
+            if not hot.MARK_PUBLISHED.run(row):
+                hot.FORGET_PUBLISHED.run(row)
 
 
 @without_fork
@@ -225,7 +226,7 @@ def settle(key: Key, outcome: str, reason: str = "") -> bool:
         "now": utc_now(),
         "reason": storable(reason),
     }
-    return hot.run(hot.SETTLE, values) > 0
+    return hot.SETTLE.run(values) > 0
 
 
 @without_fork

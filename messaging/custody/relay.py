@@ -216,7 +216,7 @@ class Relay:
         schedule.end_dead_runs()
         due = schedule.claim_due(utc_now(), self._targets.queue_length)
         errors = self._bus.publish_all(
-            [Copy(codec.decode(row.body), row.body, row.service, 1) for row in due]
+            [Copy(codec.decode(row.body), row.body, row.service, 2) for row in due]
         )
         away = []
         for row, error in zip(due, errors, strict=True):

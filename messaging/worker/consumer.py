@@ -37,7 +37,13 @@ class GuardConsumer(Consumer):
         self._parking = ThreadPoolExecutor(1, thread_name_prefix="messaging-parking")
         super().__init__(*args, **kwargs)
         if isinstance(self.pool, ThreadPool):
+            from messaging.custody.run_groups import RunGroups  # Django's models load late
+
             self.pool.loop_calls = self.loop_calls
+            communicator = self.app.communicator
+            self.run_groups = RunGroups(
+                communicator.name, communicator.bus.config.max_worker_deaths
+            )
 
     def loop(self, *args: Any) -> None:
         """Consume until shutdown or the loss of the connection."""
@@ -47,6 +53,7 @@ class GuardConsumer(Consumer):
         finally:
             if isinstance(self.pool, ThreadPool):
                 self.pool.leave_event_loop()
+                self.run_groups.abandon()
             self.loop_calls.detach()
 
     def register_with_event_loop(self, hub: Any) -> None:

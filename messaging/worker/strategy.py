@@ -9,6 +9,7 @@ import logging
 import os
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from kombu.message import Message
@@ -53,18 +54,27 @@ def _to_thread(delivery: Delivery) -> None:
     """Have one of this process's threads handle a delivery."""
     consumer = delivery.consumer
     receiver, pid = RECEIVERS[consumer.app.communicator.name], os.getpid()
+    arrival = arrival_of(delivery.message)
+    expected = consumer.run_groups.expect(delivery.envelope, arrival)
 
     def run() -> Callable[[], None]:
         delivery.accept(pid, 0.0)
         try:
-            outcome = receiver.receive(delivery.envelope, arrival_of(delivery.message))
+            outcome = receiver.receive(delivery.envelope, arrival, expected)
         except BaseException as exc:
             # What ends threads and programs, raised by a handler: the message comes again.
             logger.exception("%s %s ended its handler's thread", delivery.name, delivery.id)
             outcome = Outcome(is_settled=False, error=repr(exc))
         return delivery.ended(outcome)
 
-    consumer.pool.submit(run, delivery.give_back)
+    def give_back() -> None:
+        if expected is None:
+            delivery.give_back()
+        else:
+            again = partial(consumer.loop_calls.call, delivery.give_back)
+            consumer.run_groups.give_back(expected, again)
+
+    consumer.pool.submit(run, give_back)
 
 
 def _to_process(delivery: Delivery) -> None:
