@@ -44,6 +44,8 @@ class BrokerProfile:
     has_batches: bool = False
     #: Whether what a worker gives back comes before what was sent later.
     requeues_in_front: bool = False
+    #: Whether one word acknowledges a delivery and all before it.
+    acks_multiple: bool = False
     #: Whether reply queues expire only if the sender of the reply declares them too.
     replies_declare_queue: bool
     #: kombu's transport, where it is not the one of the URL's scheme.
@@ -128,6 +130,7 @@ PROFILES: Final[Mapping[str, BrokerProfile]] = {
             confirms=True,
             confirms_later=True,
             requeues_in_front=True,
+            acks_multiple=True,
             replies_declare_queue=False,
             transport_options=_no_options,
             publisher_options=_amqp_publisher_options,

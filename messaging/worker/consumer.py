@@ -21,6 +21,7 @@ from messaging.database_threads import close_database
 from messaging.deadletter import DeadLetterReason
 from messaging.envelope import Envelope
 from messaging.errors import DecodeError
+from messaging.worker.acks import Acks
 from messaging.worker.loop_calls import LoopCalls
 from messaging.worker.pool import ThreadPool
 from messaging.worker.prefetch import Prefetch
@@ -82,7 +83,14 @@ class GuardConsumer(Consumer):
         )
         self.prefetch = Prefetch(self.qos, self.pool.num_processes, goes_ahead=goes_ahead)
 
+        self.acks = Acks(
+            self.connection_errors,
+            has_multiple=self.app.communicator.bus.profile.acks_multiple,
+        )
+        self.loop_calls.after = self.acks.flush
+
         def on_message(message: Message) -> None:
+            self.acks.hold(message)
             try:
                 # Celery's own handler makes two promises for each message, which nothing here
                 # asks for.
@@ -150,7 +158,6 @@ class GuardConsumer(Consumer):
             # The database did not take the record: the broker keeps the message.
             close_database()
             logger.exception("a bad message could not be parked; it stays in the queue")
-            settle = partial(message.reject_log_error, logger, self.connection_errors, True)
+            self.loop_calls.call(partial(self.acks.requeue, message))
         else:
-            settle = partial(message.ack_log_error, logger, self.connection_errors)
-        self.loop_calls.call(settle)
+            self.loop_calls.call(partial(self.acks.done, message))

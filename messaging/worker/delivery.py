@@ -86,7 +86,7 @@ class Delivery:
         state.task_ready(self)
         if outcome.is_settled:
             self.acknowledged = True
-            self.message.ack_log_error(logger, self.consumer.connection_errors)
+            self.consumer.acks.done(self.message)
         else:
             self._requeue_later()
         self.consumer.prefetch.note(self.seconds)
@@ -99,7 +99,7 @@ class Delivery:
 
     def _requeue(self) -> None:
         try:
-            self.message.reject(requeue=True)
+            self.consumer.acks.requeue(self.message)
         except self.consumer.connection_errors as exc:
             # Where the connection is lost the broker has it back by itself, and this timer goes.
             logger.warning("%s %s is given back later: %s", self.name, self.id, exc)

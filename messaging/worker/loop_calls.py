@@ -25,6 +25,8 @@ class LoopCalls:
         self._calls: deque[Callable[[], None]] = deque()
         self._lock = threading.RLock()
         self._has_loop = False
+        #: Called after calls that were made together.
+        self.after: Callable[[], None] = lambda: None
         #: Whether the loop has been woken and has not come round yet: one wake-up is enough.
         self._is_woken = False
         self._reader, self._writer = os.pipe()
@@ -76,11 +78,16 @@ class LoopCalls:
         self._run_all()
 
     def _run_all(self) -> None:
+        if not self._calls:
+            return
         while self._calls:
-            function = self._calls.popleft()
-            try:
-                function()
-            except Exception:
-                # One message's settlement must not keep the others from theirs: unsettled, it
-                # is delivered again.
-                logger.exception("a call on the event loop failed")
+            self._run(self._calls.popleft())
+        self._run(self.after)
+
+    def _run(self, function: Callable[[], None]) -> None:
+        try:
+            function()
+        except Exception:
+            # One message's settlement must not keep the others from theirs: unsettled, it is
+            # delivered again.
+            logger.exception("a call on the event loop failed")
