@@ -108,12 +108,7 @@ def encode(envelope: Envelope, max_bytes: int | None) -> str:
 
 
 def check_size(body: str, max_bytes: int | None) -> None:
-    """See that a body keeps to the limit.
-
-    Raises:
-        MessageTooLarge: its UTF-8 text is over the limit.
-        UnicodeEncodeError: it has none.
-    """
+    """Raise MessageTooLarge if the UTF-8 text of a body is over the limit."""
     size = len(body) if body.isascii() else len(body.encode())
     if max_bytes is not None and size > max_bytes:
         raise MessageTooLarge(size, max_bytes)

@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 CAPACITY: Final = 1000
 #: So many are published, and then marked, together.
 BATCH: Final = 100
+#: Where messages come faster than they are published one by one, so long are they gathered.
+GATHER_SECONDS: Final = 0.005
 #: The thread ends when there was nothing to do for this long.
 IDLE_SECONDS: Final = 10.0
 
@@ -52,6 +54,7 @@ class Handoff:
     def _reset(self) -> None:
         self._items: queue.Queue[_Item] = queue.Queue(CAPACITY)
         self._lock = threading.Lock()
+        self._is_burst = False
         self._thread: threading.Thread | None = None
 
     @property
@@ -110,11 +113,14 @@ class Handoff:
                     self._thread = None
                     return None
             return []
+        if self._is_burst:
+            SYSTEM_CLOCK.sleep(GATHER_SECONDS)
         while len(batch) < BATCH:
             try:
                 batch.append(self._items.get_nowait())
             except queue.Empty:
                 break
+        self._is_burst = len(batch) > 1
         return batch
 
     def _publish(self, batch: list[_Item]) -> None:

@@ -4,10 +4,10 @@ Django's ORM takes 0.4 ms to put one of them together, several times what the da
 it. Everything that runs seldom stays with the ORM. SQLite and PostgreSQL understand all of them.
 """
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
-from messaging.custody.sql import Statement
+from messaging.custody.sql import Statement, instant
 from messaging.models import DedupHorizon, InboxMessage, OutboxMessage
 
 _OUTBOX: Final = OutboxMessage._meta.db_table
@@ -34,6 +34,21 @@ STORE: Final = Statement(
     )
     + " ON CONFLICT DO NOTHING"
 )
+
+
+def _claim_due(lock: str) -> Statement:
+    return Statement(
+        f"UPDATE {_OUTBOX} SET due_at = %(due_at)s WHERE id IN (SELECT id FROM {_OUTBOX} "
+        "WHERE urgency = %(urgency)s AND due_at <= %(now)s "
+        f"ORDER BY due_at, id LIMIT %(limit)s {lock}) "
+        "RETURNING created_at, id, message_id, target, generation, envelope, state, "
+        "under_custody, first_published_at, published_at, publishes, failures"
+    )
+
+
+CLAIM_DUE: Final = _claim_due("")
+#: Where rows are locked one by one: past those that another relay is about to claim.
+CLAIM_DUE_SKIPPING: Final = _claim_due("FOR UPDATE SKIP LOCKED")
 MARK_PUBLISHED: Final = Statement(
     f"UPDATE {_OUTBOX} SET state = 'published', published_at = %(now)s, "
     "first_published_at = COALESCE(first_published_at, %(now)s), publishes = publishes + 1, "
@@ -87,8 +102,4 @@ def horizon_of(service: str, source: str) -> datetime | None:
     row = _HORIZON_OF.fetch({"service": service, "source": source})
     if row is None:
         return None
-    found = row[0]
-    if isinstance(found, str):
-        found = datetime.fromisoformat(found)
-    # SQLite keeps no offset; what is written is UTC.
-    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+    return instant(row[0])

@@ -13,7 +13,7 @@ from django.db import DatabaseError, connection
 from django.db.models import F, Min, QuerySet
 
 from messaging import codec
-from messaging.custody import hot
+from messaging.custody import hot, sql
 from messaging.database_threads import off_the_event_loop, write_transaction
 from messaging.envelope import Envelope, MessagePriority, utc_now
 from messaging.errors import PublishError
@@ -270,31 +270,23 @@ def copy_of(key: Key) -> QuerySet[OutboxMessage]:
 
 
 def _claim(urgency: int, now: datetime, limit: int) -> list[DueMessage]:
-    table = connection.ops.quote_name(OutboxMessage._meta.db_table)
-    skip_locked = "FOR UPDATE SKIP LOCKED" if connection.vendor == "postgresql" else ""
-    instant = connection.ops.adapt_datetimefield_value
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"UPDATE {table} SET due_at = %s WHERE id IN ("
-            f"SELECT id FROM {table} WHERE urgency = %s AND due_at <= %s "
-            f"ORDER BY due_at, id LIMIT {limit:d} {skip_locked}) RETURNING id",
-            [instant(now + timedelta(seconds=CLAIM_SECONDS)), urgency, instant(now)],
+    until = now + timedelta(seconds=CLAIM_SECONDS)
+    values = {"now": now, "due_at": until, "urgency": urgency, "limit": limit}
+    claim = hot.CLAIM_DUE_SKIPPING if connection.vendor == "postgresql" else hot.CLAIM_DUE
+    found = []
+    for row in sorted(claim.fetch_all(values)):  # by when they were said
+        body, state, under_custody, first_published_at, published_at = row[5:10]
+        found.append(
+            DueMessage(
+                row_id=row[1],
+                key=Key(*row[2:5]),
+                body=body,
+                state=state,
+                under_custody=bool(under_custody),
+                first_published_at=sql.instant(first_published_at),
+                published_at=sql.instant(published_at),
+                publishes=row[10],
+                failures=row[11],
+            )
         )
-        ids = [row[0] for row in cursor.fetchall()]
-    if not ids:
-        return []
-    rows = OutboxMessage.objects.filter(pk__in=ids, state__in=OPEN).order_by("created_at", "pk")
-    return [
-        DueMessage(
-            row.pk,
-            Key(row.message_id, row.target, row.generation),
-            row.envelope,
-            row.state,
-            row.under_custody,
-            row.first_published_at,
-            row.published_at,
-            row.publishes,
-            row.failures,
-        )
-        for row in rows
-    ]
+    return found

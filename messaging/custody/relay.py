@@ -138,7 +138,7 @@ class Relay:
         due = outbox.claim_due(utc_now())
         received = [row for row in due if row.state == OutboxState.ACCEPTED]
         self._ask(received)
-        self._publish(self._to_publish([row for row in due if row not in received]))
+        self._publish(self._to_publish([row for row in due if row.state != OutboxState.ACCEPTED]))
         return len(due)
 
     def _to_publish(self, rows: list[DueMessage]) -> list[tuple[DueMessage, float]]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connections
 
 _NAME: Final = re.compile(r"%\((\w+)\)s")
 
@@ -25,36 +25,49 @@ class Statement:
 
     def run(self, values: Mapping[str, Any]) -> int:
         """Run it; return how many rows it changed. Instants and all else as in Python."""
-        if _is_watched():
-            with connection.cursor() as cursor:
-                cursor.execute(self.text, _adapted(values))
+        database = connections[DEFAULT_DB_ALIAS]  # the proxy costs as much as a statement
+        if _is_watched(database):
+            with database.cursor() as cursor:
+                cursor.execute(self.text, _adapted(database, values))
                 return cursor.rowcount
-        with connection.wrap_database_errors:
-            return int(connection.connection.execute(self._named, _as_text(values)).rowcount)
+        with database.wrap_database_errors:
+            return int(database.connection.execute(self._named, _as_text(values)).rowcount)
 
     def fetch(self, values: Mapping[str, Any]) -> tuple[Any, ...] | None:
         """Run it; return the first row that it reads or returns, if there is one."""
-        if _is_watched():
-            with connection.cursor() as cursor:
-                cursor.execute(self.text, _adapted(values))
-                return cursor.fetchone()
-        with connection.wrap_database_errors:
-            found = connection.connection.execute(self._named, _as_text(values))
-            # To its end: SQLite has finished a statement only then.
-            return next(iter(found.fetchall()), None)
+        return next(iter(self.fetch_all(values)), None)
+
+    def fetch_all(self, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """Run it; return all rows that it reads or returns. For instants in them: `instant`."""
+        database = connections[DEFAULT_DB_ALIAS]
+        if _is_watched(database):
+            with database.cursor() as cursor:
+                cursor.execute(self.text, _adapted(database, values))
+                return cursor.fetchall()
+        with database.wrap_database_errors:
+            return list(database.connection.execute(self._named, _as_text(values)))
 
 
-def _is_watched() -> bool:
+def instant(value: Any) -> datetime | None:
+    """Return an instant from what was read; SQLite keeps no offset, and what it has is UTC."""
+    if isinstance(value, str):
+        value = datetime.fromisoformat(value)
+    if value is None or value.tzinfo is not None:
+        return value
+    return value.replace(tzinfo=UTC)
+
+
+def _is_watched(database: Any) -> bool:
     """Return whether statements must go through Django's cursors. Connects."""
-    if connection.vendor != "sqlite" or connection.execute_wrappers or connection.queries_logged:
+    if database.vendor != "sqlite" or database.execute_wrappers or database.queries_logged:
         return True
-    connection.ensure_connection()
-    connection.validate_no_broken_transaction()
+    database.ensure_connection()
+    database.validate_no_broken_transaction()
     return False
 
 
-def _adapted(values: Mapping[str, Any]) -> dict[str, Any]:
-    adapt = connection.ops.adapt_datetimefield_value
+def _adapted(database: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+    adapt = database.ops.adapt_datetimefield_value
     return {
         name: adapt(value) if isinstance(value, datetime) else value
         for name, value in values.items()
