@@ -27,8 +27,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: More than this waits for the relay: a broker that is away must not fill the memory.
-CAPACITY: Final = 1000
+#: More than this waits for the relay: a broker that is away must not fill the memory. Fewer than
+#: can be published before their rows fall due (`outbox.CLAIM_SECONDS`).
+CAPACITY: Final = 10_000
+CAPACITY_CHARACTERS: Final = 10_000_000
 #: So many are published, and then marked, together.
 BATCH: Final = 100
 #: Where messages come faster than they are published one by one, so long are they gathered.
@@ -54,21 +56,26 @@ class Handoff:
     def _reset(self) -> None:
         self._items: queue.Queue[_Item] = queue.Queue(CAPACITY)
         self._lock = threading.Lock()
+        #: Length of all bodies in hand.
+        self._characters = 0
         self._is_burst = False
         self._thread: threading.Thread | None = None
 
     @property
     def has_room(self) -> bool:
         """Whether what is given now would be taken."""
-        return not self._items.full()
+        return not self._items.full() and self._characters < CAPACITY_CHARACTERS
 
     def give(self, key: Key, envelope: Envelope, body: str) -> None:
         """Publish a row that is committed, soon. Never blocks, never raises."""
+        if not self.has_room:
+            return  # its row falls due
         try:
             self._items.put_nowait(_Item(key, envelope, body))
         except queue.Full:
-            return  # its row falls due
+            return
         with self._lock:
+            self._characters += len(body)
             if self._thread is None:
                 self._thread = threading.Thread(
                     target=self._run, name="messaging-handoff", daemon=True
@@ -98,6 +105,8 @@ class Handoff:
                 except Exception:
                     logger.exception("handoff: a batch failed; its rows fall due")
                 finally:
+                    with self._lock:
+                        self._characters -= sum(len(item.body) for item in batch)
                     for _ in batch:
                         self._items.task_done()
         finally:
