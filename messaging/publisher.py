@@ -107,8 +107,13 @@ class Publisher:
             PublishError, BrokerError: as `publish`, of all of them.
         """
         self._ensure_connected()
-        with self._channel.batch():
-            yield
+        try:
+            with self._channel.batch():
+                yield
+        except BrokerError:
+            raise  # of the embedded broker, which knows for certain
+        except self._errors as exc:
+            raise self._translated(exc, "", "one of many") from exc
 
     def read(self, seconds: float) -> bool:
         """Read what the broker says of what was published; return False if nothing came in time.
@@ -218,16 +223,18 @@ class Publisher:
                 confirm_timeout=self._timeout_seconds,
             )
         except BrokerError:
-            raise  # of the embedded broker, which knows for certain
+            raise
         except self._errors as exc:
-            if getattr(exc, "reply_code", None) == NO_ROUTE:
-                raise Unroutable(exchange, routing_key) from exc
-            if isinstance(exc, self._connection.connection_errors):
-                raise PublishUncertain(
-                    f"the connection broke while publishing: {_text(exc)}"
-                ) from exc
-            raise PublishError(f"the broker refused the message: {_text(exc)}") from exc
+            raise self._translated(exc, exchange, routing_key) from exc
         self._used_at = self._monotonic()
+
+    def _translated(self, exc: BaseException, exchange: str, key: str) -> PublishError:
+        """Return what an error says of a message that was on its way."""
+        if getattr(exc, "reply_code", None) == NO_ROUTE:
+            return Unroutable(exchange, key)
+        if isinstance(exc, self._connection.connection_errors):
+            return PublishUncertain(f"the connection broke while publishing: {_text(exc)}")
+        return PublishError(f"the broker refused the message: {_text(exc)}")
 
     def _ensure_connected(self) -> None:
         try:

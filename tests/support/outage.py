@@ -29,6 +29,9 @@ class Proxy:
 
     def cut(self) -> None:
         """Reset every connection and refuse new ones."""
+        with contextlib.suppress(OSError):
+            # Closing alone leaves the thread in `accept`, and lets one more client in.
+            self._server.shutdown(socket.SHUT_RDWR)
         self._server.close()
         with self._lock:
             for each in self._open:

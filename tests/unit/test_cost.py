@@ -4,17 +4,23 @@ The bounds are a tenth above what was counted. A change that needs more has to s
 show in `make bench` what it buys.
 """
 
+import itertools
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import connection
 from kombu import Connection
 from kombu.asynchronous import Hub
 
 from messaging import MessagingConfig, ServiceCommunicator, codec
+from messaging.custody import run_groups
 from messaging.custody.arrival import ONLY_COPY
+from messaging.custody.run_groups import MOST, RunGroups
 from messaging.envelope import Envelope, MessageKind, MessagePriority
 from messaging.receiver import Receiver
 from messaging.transport.broker import Broker
@@ -26,6 +32,9 @@ TIMES = 100
 SEND_CALLS = 255
 READ_CALLS = 63
 HANDLE_CALLS = 39
+ACCEPT_CALLS = 176
+#: …composing it included.
+GROUPED_CALLS = 325
 
 
 def calls_of(work: Callable[[], object]) -> float:
@@ -80,6 +89,55 @@ def test_statements_of_a_send_on_the_embedded_broker(sender: ServiceCommunicator
     assert words == ["BEGIN", "UPDATE", "INSERT", "INSERT", "COMMIT"]
 
 
+@pytest.mark.django_db(transaction=True)
+def test_accepting_a_critical_message(sender: ServiceCommunicator) -> None:
+    def accept() -> None:
+        sender.send_to_service("worker", "work", DATA, priority=MessagePriority.CRITICAL)
+
+    accept()
+    handoff = sender.bus.dispatch._handoff
+    assert handoff.flush(5)
+    handoff.give = lambda *_: None  # type: ignore[method-assign] # the thread's own work
+    connection.ensure_connection()
+    statements: list[str] = []
+    connection.connection.set_trace_callback(statements.append)
+    accept()
+    connection.connection.set_trace_callback(None)
+    assert [statement.split()[0] for statement in statements] == ["INSERT"]
+    assert calls_of(accept) < ACCEPT_CALLS
+
+
+@pytest.mark.django_db(transaction=True)
+def test_handling_critical_messages_that_wait_for_a_thread(
+    sender: ServiceCommunicator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_groups, "LATE_SECONDS", 60)  # no other thread takes part
+    sender.on_message("work")(lambda _data: None)
+    receiver, groups = Receiver(sender), RunGroups("sender", 3)
+    numbers = itertools.count()
+
+    def handle_a_group() -> None:
+        waiting = []
+        for _ in range(MOST):
+            envelope = replace(
+                an_envelope(sender), id=f"m{next(numbers)}", custodian="a", target="sender"
+            )
+            waiting.append((envelope, groups.expect(envelope, ONLY_COPY)))
+        for envelope, expected in waiting:
+            receiver.receive(envelope, ONLY_COPY, expected)
+
+    handle_a_group()
+    statements: list[str] = []
+    connection.connection.set_trace_callback(statements.append)
+    handle_a_group()
+    connection.connection.set_trace_callback(None)
+    words = Counter(statement.split()[0] for statement in statements)
+    assert words["COMMIT"] == 2  # of the beginnings, and of the ends
+    assert words["INSERT"] == MOST
+    assert words["UPDATE"] == 2 * MOST  # its end, and whether its sender's row is here
+    assert calls_of(handle_a_group) / MOST < GROUPED_CALLS
+
+
 def test_reading_a_message(sender: ServiceCommunicator) -> None:
     body = codec.encode(an_envelope(sender), None)
     assert calls_of(lambda: codec.decode(body)) < READ_CALLS
@@ -100,10 +158,10 @@ def test_messages_are_claimed_and_settled_many_at_a_time(
     hub, held, done = Hub(), [], 0
     options = {"turn_messages": 16}
     statements: list[str] = []
-    with Connection(sender.bus.config.broker_url, transport_options=options) as connection:
-        channel: Any = connection.channel()
+    with Connection(sender.bus.config.broker_url, transport_options=options) as broker:
+        channel: Any = broker.channel()
         channel.basic_qos(prefetch_count=64)
-        connection.register_with_event_loop(hub)
+        broker.register_with_event_loop(hub)
         store = Broker.at(files_of(sender.bus.config.broker_url)).store
         with store.connection() as db:
             db.set_trace_callback(statements.append)
