@@ -1,6 +1,7 @@
 """MessageBus: what is published, and who subscribed to what."""
 
 import functools
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Final
@@ -14,7 +15,7 @@ from messaging.clock import SYSTEM_CLOCK, Clock
 from messaging.config import MessagingConfig
 from messaging.dispatch import Dispatch
 from messaging.envelope import Envelope, MessageKind, MessagePriority
-from messaging.errors import MessagingError, ServiceNotFound, Unroutable
+from messaging.errors import MessagingError
 from messaging.events import emit, message_published
 from messaging.handlers import Handler, HandlerTable
 from messaging.pipeline import Pipeline
@@ -22,13 +23,14 @@ from messaging.publisher import Addressed, Publisher
 from messaging.publisher_pool import PublisherPool
 from messaging.registration import DEAD_LETTER, PERISHABLE
 from messaging.retry import RetryPolicy
+from messaging.round_trips import RoundTrips
 from messaging.topology import Topology
 from messaging.wire import WireMessage, to_wire
 
+logger = logging.getLogger(__name__)
+
 #: Dead letters carry the raw body of a message that may itself have been too large.
 UNLIMITED_TYPES: Final = frozenset({DEAD_LETTER})
-#: How long a service that was seen on the broker is taken to be there.
-PRESENCE_SECONDS: Final = 60.0
 
 
 class MessageBus:
@@ -52,7 +54,7 @@ class MessageBus:
             self._open_publisher, config.broker_timeout_seconds
         )
         self._batches = BatchPublisher(self, self._open_late_publisher)
-        self._present_until: dict[str, float] = {}
+        self.round_trips = RoundTrips(self)
         #: Whether a service is known to be down; set by who keeps the registry.
         self.is_down: Callable[[str], bool] = lambda _service: False
 
@@ -84,7 +86,7 @@ class MessageBus:
         )
 
     def publish(self, envelope: Envelope, *, to: str | None = None, publishes: int = 0) -> None:
-        """Put one message on the broker; on return the broker has it.
+        """Put a command or event on the broker; on return the broker has it.
 
         A command waits in the target's queue, also when the target was never started. An event
         goes to whoever is subscribed by now. Blocks for a few ``broker_timeout_seconds`` at most.
@@ -97,17 +99,12 @@ class MessageBus:
 
         Raises:
             EncodeError, MessageTooLarge: cannot be sent.
-            ServiceNotFound: a request to a service that never started. NOT sent.
             BrokerUnavailable, BrokerBusy: NOT sent; safe to send again.
             PublishUncertain: maybe sent; send again only with the same id.
         """
-        expires = envelope.kind is MessageKind.REQUEST or envelope.type in PERISHABLE
-        message = self._to_wire(envelope, expires=expires, publishes=publishes)
+        message = self.wire(envelope, expires=envelope.type in PERISHABLE, publishes=publishes)
         with self._pool.publisher() as publisher:
-            if envelope.kind is MessageKind.REQUEST and to is None:
-                self._publish_request(publisher, envelope.target, message)
-            else:
-                publisher.publish(self._address(envelope, to, message))
+            publisher.publish(self._address(envelope, to, message))
         emit(message_published, envelope.source, envelope=envelope)
 
     def publish_without_wait(self, envelope: Envelope, *, publishes: int = 0) -> None:
@@ -120,8 +117,8 @@ class MessageBus:
             BrokerUnavailable: NOT sent; safe to send again.
             PublishUncertain: maybe sent; send again only with the same id.
         """
-        message = self._to_wire(envelope, expires=False, publishes=publishes)
-        self._pipeline.publish(envelope, self._address(envelope, None, message))
+        message = self.wire(envelope, expires=False, publishes=publishes)
+        self.pipeline.publish(envelope, self._address(envelope, None, message))
 
     def publish_all(self, copies: Sequence[Copy]) -> list[MessagingError | None]:
         """Publish commands and events that are on record, in this order, many at a time.
@@ -149,25 +146,9 @@ class MessageBus:
 
     def flush(self, timeout_seconds: float) -> bool:
         """Wait until nothing that was sent without a wait is in this process alone."""
-        if "_pipeline" not in self.__dict__:
+        if "pipeline" not in self.__dict__:
             return True
-        return self._pipeline.flush(timeout_seconds)
-
-    def reply(self, envelope: Envelope, queue_name: str) -> None:
-        """Put the answer to a request on the queue its sender named.
-
-        Raises:
-            Unroutable: the requester is gone. NOT sent.
-            EncodeError, MessageTooLarge, BrokerUnavailable, BrokerBusy, PublishUncertain: as
-                with `publish`.
-        """
-        message = self._to_wire(envelope, expires=True)
-        declare = None
-        if self.profile.replies_declare_queue:
-            declare = self.topology.reply_queue(queue_name)
-        with self._pool.publisher() as publisher:
-            publisher.publish(Addressed(message, "", queue_name, declare, mandatory=True))
-        emit(message_published, envelope.source, envelope=envelope)
+        return self.pipeline.flush(timeout_seconds)
 
     def size_limit(self, message_type: str) -> int | None:
         """Return how many bytes a message of this type may have; None: no limit."""
@@ -189,8 +170,8 @@ class MessageBus:
 
     def close(self) -> None:
         """Close the idle connections. The bus may be used again afterwards."""
-        if "_pipeline" in self.__dict__:
-            self._pipeline.close()
+        if "pipeline" in self.__dict__:
+            self.pipeline.close()
         self._batches.close()
         self._pool.close()
 
@@ -201,10 +182,11 @@ class MessageBus:
         if envelope.kind is MessageKind.EVENT:
             exchange = self.topology.events_exchange
             return Addressed(message, exchange.name, envelope.type, exchange)
-        raise ValueError("a reply goes to a queue: use MessageBus.reply")
+        raise ValueError("requests and replies make round trips")
 
     @functools.cached_property
-    def _pipeline(self) -> Pipeline:
+    def pipeline(self) -> Pipeline:
+        """What publishes without a wait, where confirms come later."""
         return Pipeline(
             self._open_late_publisher,
             self.dispatch.keep,
@@ -212,25 +194,12 @@ class MessageBus:
             self.config.broker_timeout_seconds,
         )
 
-    def _publish_request(self, publisher: Publisher, target: str, message: WireMessage) -> None:
-        exchange = self.topology.services_exchange
-        if not self.profile.reports_unroutable:
-            self._require_presence(publisher, target)
-        try:
-            publisher.publish(Addressed(message, exchange.name, target, exchange, mandatory=True))
-        except Unroutable as exc:
-            raise ServiceNotFound(target) from exc
+    def wire(self, envelope: Envelope, *, expires: bool, publishes: int = 0) -> WireMessage:
+        """Return what goes over the wire; see `wire.to_wire`.
 
-    def _require_presence(self, publisher: Publisher, target: str) -> None:
-        """Ask the broker who is bound, once in a while: it would drop the request silently."""
-        if self.clock.monotonic() < self._present_until.get(target, 0.0):
-            return
-        queue = self.topology.queue_name(target)
-        if not publisher.queue_exists(queue, self.topology.services_exchange.name):
-            raise ServiceNotFound(target)
-        self._present_until[target] = self.clock.monotonic() + PRESENCE_SECONDS
-
-    def _to_wire(self, envelope: Envelope, *, expires: bool, publishes: int = 0) -> WireMessage:
+        Raises:
+            EncodeError, MessageTooLarge: cannot be sent.
+        """
         body = codec.encode(envelope, self.size_limit(envelope.type))
         number = self.topology.priority_number(envelope.priority)
         return to_wire(envelope, body, number, expires=expires, publishes=publishes)

@@ -304,14 +304,14 @@ class ServiceCommunicator:
         Raises:
             ValueError: the message is no request.
             AlreadySettled: it has been answered.
-            Unroutable: the requester is gone. NOT sent.
+            Unroutable: the requester is gone. NOT sent. RabbitMQ tells later: it is logged then.
             BrokerUnavailable: NOT sent; safe to answer again.
         """
         if message.reply_to is None:
             raise ValueError(f"{message.type!r} ({message.kind}) wants no answer")
         with self._answered.answering(message.id):
             reply = reply_to(message, self.name, data)
-            self.bus.reply(reply, message.reply_to)
+            self.bus.round_trips.reply(reply, message.reply_to)
         return reply.id
 
     def discover(self, service: str, *, timeout: float | None = None) -> dict[str, Any]:

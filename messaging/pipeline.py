@@ -9,11 +9,11 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from multiprocessing.util import Finalize
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from messaging.clock import SYSTEM_CLOCK
 from messaging.envelope import Envelope
-from messaging.errors import BrokerUnavailable
+from messaging.errors import BrokerUnavailable, PublishError
 from messaging.forking import after_fork
 from messaging.late_confirms import LateConfirms
 from messaging.publisher import Addressed, Publisher
@@ -31,6 +31,11 @@ _KEEP_AGAIN_SECONDS: Final = 1.0
 
 #: Pipelines' connections that a fork copied: never closed, never collected.
 _inherited: list[object] = []
+
+
+class _Item(NamedTuple):
+    envelope: Envelope
+    lost: Callable[[PublishError], None] | None
 
 
 class Pipeline:
@@ -66,20 +71,31 @@ class Pipeline:
         #: Held while the connection is used.
         self._lock = threading.Lock()
         #: What is on its way. Messages that failed stay in it until they are kept.
-        self._sent: LateConfirms[Envelope] = LateConfirms(
-            self._open_publisher, self._timeout_seconds
-        )
+        self._sent: LateConfirms[_Item] = LateConfirms(self._open_publisher, self._timeout_seconds)
         #: Told when nothing is open and nothing failed.
         self._is_quiet = threading.Condition()
         self._sent_at = 0.0
+        #: Whether somebody waits to be told of a message that is lost.
+        self._is_awaited = False
         self._starting = threading.Lock()
         self._has_sent = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def publish(self, envelope: Envelope, addressed: Addressed) -> None:
+    def publish(
+        self,
+        envelope: Envelope,
+        addressed: Addressed,
+        lost: Callable[[PublishError], None] | None = None,
+    ) -> None:
         """Send a message; on return it is on its way, and this process sees to the rest.
 
         A command whose queue is gone goes to the outbox, whose relay makes the queue anew.
+
+        Args:
+            envelope: the message.
+            addressed: what goes over the wire.
+            lost: told, soon and on another thread, that it may not have arrived, instead of
+                keeping it.
 
         Raises:
             PublishError: the broker refused it. NOT sent.
@@ -92,7 +108,8 @@ class Pipeline:
             if len(self._sent) >= WINDOW:
                 self._sent.wait(WINDOW // 2)
             self._sent_at = SYSTEM_CLOCK.monotonic()
-            self._sent.publish(envelope, addressed)
+            self._sent.publish(_Item(envelope, lost), addressed)
+            self._is_awaited = self._is_awaited or lost is not None
         finally:
             self._lock.release()
             self._tell_confirmed()
@@ -135,13 +152,15 @@ class Pipeline:
             self._has_sent.clear()
             while self._is_busy:
                 rested = SYSTEM_CLOCK.monotonic() - self._sent_at
-                if rested < READ_AFTER_SECONDS and not self._sent.failed:
+                is_pressing = self._is_awaited or self._sent.failed
+                if rested < READ_AFTER_SECONDS and not is_pressing:
                     # Who sends on and on reads by itself, many confirms at a time.
                     SYSTEM_CLOCK.sleep(READ_AFTER_SECONDS)
                 else:
                     self._read_some()
                     self._keep_failed()
                     self._tell_confirmed()
+            self._is_awaited = bool(len(self._sent))  # sent since
             with self._is_quiet:
                 self._is_quiet.notify_all()
 
@@ -159,9 +178,12 @@ class Pipeline:
         is_all_kept = True
         failed = self._sent.failed
         for _ in range(len(failed)):
-            envelope, error = failed[0]
+            (envelope, lost), error = failed[0]
             try:
-                self._keep(envelope, str(error))
+                if lost is None:
+                    self._keep(envelope, str(error))
+                else:
+                    lost(error)
             except Exception:
                 # Neither broker nor database: held here until one of them is back.
                 logger.exception("%s %s is in memory only", envelope.type, envelope.id)
@@ -174,10 +196,10 @@ class Pipeline:
 
     def _tell_confirmed(self) -> None:
         # Not under the lock: who is told may send.
-        confirmed: deque[Envelope] = self._sent.confirmed
+        confirmed: deque[_Item] = self._sent.confirmed
         while confirmed:
             try:
-                envelope = confirmed.popleft()
+                envelope, _ = confirmed.popleft()
             except IndexError:
                 return  # another thread has told of the last one
             self._confirmed(envelope)

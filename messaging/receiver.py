@@ -203,7 +203,7 @@ class Receiver:
         """Send a reply; a requester that is gone is no error of the handler's."""
         assert envelope.reply_to is not None
         try:
-            self._communicator.bus.reply(reply, envelope.reply_to)
+            self._communicator.bus.round_trips.reply(reply, envelope.reply_to)
         except Unroutable:
             logger.info("%s %s: the requester is gone", envelope.type, envelope.id)
 

@@ -10,7 +10,7 @@ from kombu.message import Message
 
 from messaging.codec import decode
 from messaging.envelope import Envelope
-from messaging.errors import BrokerUnavailable, DecodeError
+from messaging.errors import BrokerUnavailable, DecodeError, MessagingError
 from messaging.forking import after_fork
 from messaging.queue_reader import QueueReader
 
@@ -68,6 +68,12 @@ class ReplyQueue:
     def forget(self, request_id: str) -> None:
         """Wait for this request no more; a reply that still comes is dropped. Idempotent."""
         self._waiting.pop(request_id, None)
+
+    def fail(self, request_id: str, error: MessagingError) -> None:
+        """End the wait for a reply that cannot come. Nobody waits: nothing happens."""
+        future = self._waiting.pop(request_id, None)
+        if future is not None and future.set_running_or_notify_cancel():
+            future.set_exception(error)
 
     def close(self) -> None:
         """Stop consuming; the queue goes. Waits for the thread a few seconds at most."""

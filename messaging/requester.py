@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from concurrent.futures import Future
+from functools import partial
 from typing import Any
 
 from messaging.answers import error_from
@@ -80,7 +81,7 @@ class Requester:
 
     def _send(self, envelope: Envelope) -> "Future[Envelope]":
         future = self._replies.expect(envelope.id)
-        self._bus.publish(envelope)
+        self._bus.round_trips.ask(envelope, partial(self._replies.fail, envelope.id))
         return future
 
 

@@ -61,7 +61,11 @@ def to_wire(
         # The embedded broker syncs its file before publish returns; others ignore it. What is
         # under custody is on disk already, in the outbox.
         properties["durability"] = "full"
-    headers = task_headers(envelope)
+    if envelope.kind is MessageKind.REPLY:
+        # Read by whoever asked, and by no Celery worker: no more than names it.
+        headers: dict[str, Any] = {"lang": "py", "task": TASK_NAME, "id": envelope.id}
+    else:
+        headers = task_headers(envelope)
     if publishes:
         headers[SENT_AT_HEADER] = utc_now().isoformat()
         headers[PUBLISHES_HEADER] = publishes
@@ -77,6 +81,7 @@ def task_headers(envelope: Envelope) -> dict[str, Any]:
 
     ``shadow`` is the message type, so Flower and Celery's events show types; the arguments shown
     there are a summary without payload, since events and logs are no place for personal data.
+    Optional headers of the protocol that would say what they say by their absence are left out.
     """
     return {
         "lang": "py",
@@ -85,13 +90,8 @@ def task_headers(envelope: Envelope) -> dict[str, Any]:
         "root_id": envelope.correlation_id,
         "parent_id": envelope.causation_id,
         "shadow": envelope.type,
-        "eta": None,
-        "expires": None,
         "group": None,
-        "retries": 0,
-        "timelimit": [None, None],
         "argsrepr": f"({envelope.kind} {envelope.source} -> {envelope.target or '*'})",
-        "kwargsrepr": "{}",
         "origin": envelope.source,
         "ignore_result": True,
     }
