@@ -33,6 +33,7 @@ class Broker:
         self._keeper: Keeper | None = None
         self._lock = threading.Lock()
         self.store.on_retired(self.wake_own_sessions)
+        self.store.on_commit = self._note_commit
 
     @staticmethod
     def at(files: BrokerFiles) -> "Broker":
@@ -139,6 +140,12 @@ class Broker:
             queue_ids = sessions.end(db, session_id, store.clock.now())
         self.publisher.forget_session(session_id)
         self.publisher.wake_consumers(queue_ids)
+
+    def _note_commit(self) -> None:
+        # Without a session SQLite carries the log over itself, later and in the way.
+        keeper = self._keeper
+        if keeper is not None:
+            keeper.note_commit()
 
     def expect_due(self, due_at: float) -> None:
         """Have delayed messages looked at no later than this (seconds since 1970)."""

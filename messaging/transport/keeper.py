@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from messaging.errors import BrokerError, PublishError
 from messaging.transport import leases, statements
+from messaging.transport.checkpoint import EVERY_COMMITS, checkpoint
 from messaging.transport.maintenance import Maintenance
 from messaging.transport.options import Options
 
@@ -39,6 +40,7 @@ class Keeper(threading.Thread):
         self._poked = threading.Event()
         self._is_stopped = False
         self._due_at = 0.0
+        self._commits = 0
         self._renew_at = self._tick_at = self._store.clock.monotonic()
         self._data_version = 0
         #: Sessions that looked expired at the last tick.
@@ -53,6 +55,12 @@ class Keeper(threading.Thread):
         """Look at delayed messages no later than this (seconds since 1970)."""
         if due_at < self._due_at or not self._due_at:
             self._due_at = due_at
+            self._poked.set()
+
+    def note_commit(self) -> None:
+        """Take note of a transaction; after many the log is carried over."""
+        self._commits += 1
+        if self._commits == EVERY_COMMITS:
             self._poked.set()
 
     def run(self) -> None:
@@ -84,6 +92,9 @@ class Keeper(threading.Thread):
             self._renew_at = now + self._options.lease_seconds / _RENEWALS_PER_LEASE
             self._broker.renew_sessions()
         self._promote()
+        if self._commits >= EVERY_COMMITS:
+            self._commits = 0
+            checkpoint(self._store)
         if now >= self._tick_at:
             self._tick_at = now + self._options.maintenance_seconds
             self._tick(now)

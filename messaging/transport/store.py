@@ -48,6 +48,8 @@ class Store:
         self.reading = threading.Lock()
         #: Why this store can no longer be used; "" while it can.
         self.retired = ""
+        #: Told of each commit.
+        self.on_commit: Callable[[], None] = lambda: None
         self._on_retired: list[Callable[[], None]] = []
         self._connection: sqlite3.Connection | None = None
         self._is_full = False

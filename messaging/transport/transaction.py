@@ -81,6 +81,7 @@ class Transaction:
                 raise self._store.failure(exc) from exc  # rolled back as a whole
             raise PublishUncertain(f"{path}: the commit failed: {exc}") from exc
         self._store.live.unlock(WRITER_BYTE)
+        self._store.on_commit()
         # The one race that no lock closes: the name vanishing while we commit.
         if self._store.retire_if_moved():
             raise PublishUncertain(
