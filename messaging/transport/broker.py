@@ -153,6 +153,11 @@ class Broker:
         if keeper is not None:
             keeper.expect_due(due_at)
 
+    @property
+    def has_strays(self) -> bool:
+        """Whether a session of this process may have leases that its consumers do not know of."""
+        return any(session.has_strays for session in list(self._sessions.values()))
+
     def wake_own_sessions(self) -> None:
         """Have every session of this process look for messages, and at its own state."""
         for session in list(self._sessions.values()):

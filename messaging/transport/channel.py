@@ -83,6 +83,7 @@ class Channel(Entities):
     ) -> None:
         """Limit how many messages this channel holds unsettled; 0 is no limit."""
         self._unsettled.prefetch_count = prefetch_count
+        self._consumption.resize(self._unsettled)
         self._consumption.on_work()
 
     def basic_consume(
@@ -169,6 +170,8 @@ class Channel(Entities):
             for tag in tags:
                 self._unsettled.add(tag)
             raise
+        finally:
+            self._unsettled.end_settling(tags)
 
     def basic_recover(self, requeue: bool = True) -> None:
         """Give back all deliveries of this channel that are not settled, whatever requeue says."""
@@ -195,10 +198,7 @@ class Channel(Entities):
     def _take(self, tag: int, *, multiple: bool) -> list[int]:
         if self.closed:
             raise LeaseLost(tag)
-        if multiple:
-            tags = self._unsettled.take_up_to(tag)
-        else:
-            tags = [tag] if self._unsettled.remove(tag) else []
+        tags = self._unsettled.take(tag, multiple=multiple)
         if not tags:
             raise PreconditionFailed(f"PRECONDITION_FAILED - unknown delivery tag {tag}")
         return tags

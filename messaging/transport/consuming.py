@@ -1,13 +1,15 @@
 """Consuming on one connection: deliver from the buffer, settle, give back."""
 
 import threading
-from collections.abc import Callable, Sequence
+import weakref
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from messaging.errors import LeaseLost
 from messaging.transport import declarations, leases
 from messaging.transport.broker import Broker
 from messaging.transport.errors import SessionLost
+from messaging.transport.handing import Strays, set_room
 from messaging.transport.intake import Consumer, Intake, report_lost
 from messaging.transport.messages import Incoming
 from messaging.transport.options import Options
@@ -16,8 +18,6 @@ from messaging.transport.sessions import Session
 
 #: A blocked consumer looks by itself this often, should all wake-ups fail.
 _LONGEST_WAIT_SECONDS: Final = 5.0
-#: Messages purged in one transaction: about 30 ms of the write lock.
-_PURGED_AT_ONCE: Final = 2000
 
 
 class Consumption:
@@ -35,6 +35,9 @@ class Consumption:
         #: Whether a thread has begun to look for messages and may be about to wait.
         self._is_looking = False
         self._intake = Intake(broker, options)
+        #: What the channels of this connection hold.
+        self._holders: weakref.WeakSet[Unsettled] = weakref.WeakSet()
+        self._strays = Strays(broker.store, self._known_leases)
         self._session: Session | None = None
         self._session_lock = threading.Lock()
 
@@ -78,10 +81,31 @@ class Consumption:
             with self._transaction() as db:
                 session.confirm(db)
                 declarations.add_consumer(
-                    db, consumer.queue_id, session.id, consumer.tag, takes=consumer.takes
+                    db,
+                    consumer.queue_id,
+                    session.id,
+                    consumer.tag,
+                    takes=consumer.takes,
+                    room=self._room_of(consumer),
                 )
+            self._holders.add(consumer.unsettled)
             self._intake.consumers.append(consumer)
         self.on_work()
+
+    def resize(self, unsettled: Unsettled) -> None:
+        """Tell publishers how many messages the consumers of a channel may hold now."""
+        with self._intake.lock:
+            concerned = [each for each in self._intake.consumers if each.unsettled is unsettled]
+            if not self.options.takes_handed or not concerned:
+                return
+            with self._transaction() as db:
+                for each in concerned:
+                    set_room(db, each.queue_id, self.session.id, each.tag, self._room_of(each))
+
+    def _room_of(self, consumer: Consumer) -> int:
+        if not self.options.takes_handed or consumer.no_ack:
+            return 0
+        return consumer.unsettled.prefetch_count or self.options.claim_batch
 
     def remove(self, consumer: Consumer) -> None:
         """Stop to claim for a consumer, and give back what it was not handed yet."""
@@ -110,6 +134,10 @@ class Consumption:
             queue_ids |= leases.requeue(db, session.id, held, now, delivered=True)
             for consumer in leaving:
                 declarations.remove_consumer(db, consumer.queue_id, session.id, consumer.tag, now)
+            if leaving and self.options.takes_handed:
+                # Handed to those who leave, and on its way: whoever reads it is gone by then.
+                strays = self._strays.among(db, session.id)
+                queue_ids |= leases.requeue(db, session.id, strays, now, delivered=False)
         self.broker.publisher.wake_consumers(queue_ids)
 
     def drain(self, timeout_seconds: float | None) -> None:
@@ -127,10 +155,25 @@ class Consumption:
                 wakeups.wait(min(remaining, _LONGEST_WAIT_SECONDS))
             self._is_looking = False
 
-    def take_wakeups(self) -> None:
-        """Take all pending wake-ups and what was handed over with them. `pump` after this."""
-        for datagram in self.session.wakeups.drain():
-            self._intake.take_over(datagram)
+    def take_wakeups(self) -> bool:
+        """Take all pending wake-ups and what was handed over with them.
+
+        Returns:
+            Whether somebody said to look into the file: `pump` after this.
+        """
+        handed, looks = self.session.wakeups.drain()
+        unwanted = [message_id for each in handed if (message_id := self._intake.take_over(each))]
+        if unwanted:
+            self.requeue(unwanted, delivered=False)
+        if self.options.takes_handed and (lost := self._strays.look(self.session)):
+            self.requeue(lost, delivered=False)
+        return looks
+
+    def _known_leases(self) -> set[int]:
+        known = set(self._intake.acks)
+        for holder in list(self._holders):
+            known |= holder.leased()
+        return known
 
     def wake(self) -> None:
         """Have whoever waits for this connection look again. From any thread."""
@@ -197,12 +240,13 @@ class Consumption:
                     raise LeaseLost(lost[0]) from exc
         self.on_work()
 
-    def requeue(self, ids: Sequence[int]) -> None:
+    def requeue(self, ids: Iterable[int], *, delivered: bool = True) -> None:
         """``leased --> ready``, in front of what was sent later; for all to claim at once."""
         session, store = self.session, self.broker.store
         with self._transaction() as db:
             session.confirm(db)
-            queue_ids = leases.requeue(db, session.id, ids, store.clock.now(), delivered=True)
+            now = store.clock.now()
+            queue_ids = leases.requeue(db, session.id, ids, now, delivered=delivered)
         self.broker.publisher.wake_consumers(queue_ids)
         self.on_work()
 
@@ -232,17 +276,6 @@ class Consumption:
                 if expires_at is None or expires_at > store.clock.now():
                     return found[0]
                 leases.acknowledge(db, session.id, [found[0].id])  # expired: try the next one
-
-    def purge(self, queue_id: int) -> int:
-        """``ready --> (deleted)`` for all that waits in a queue now; return how many."""
-        newest = self.broker.store.read("SELECT next_id FROM meta")[0][0]
-        total = 0
-        while True:
-            with self._transaction() as db:
-                purged = declarations.purge(db, queue_id, newest, _PURGED_AT_ONCE)
-            total += purged
-            if not purged:
-                return total
 
     def close(self) -> None:
         """Flush acks and give everything back. This connection is dead afterwards."""

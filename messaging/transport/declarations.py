@@ -177,10 +177,20 @@ def sessions_of(db: sqlite3.Connection, queue_id: int) -> list[int]:
 
 
 def add_consumer(
-    db: sqlite3.Connection, queue_id: int, session_id: int, tag: str, *, takes: bool
+    db: sqlite3.Connection, queue_id: int, session_id: int, tag: str, *, takes: bool, room: int
 ) -> None:
-    """Note that a session waits for messages of a queue, and whether it takes without a lease."""
-    db.execute("INSERT INTO consumer VALUES (?, ?, ?, ?)", (queue_id, session_id, tag, takes))
+    """Note that a session waits for messages of a queue.
+
+    Args:
+        db: the connection of the transaction.
+        queue_id: the queue.
+        session_id: the session.
+        tag: its consumer's.
+        takes: whether it takes without a lease.
+        room: up to how many leases it may be handed messages.
+    """
+    row = queue_id, session_id, tag, takes, room
+    db.execute("INSERT INTO consumer VALUES (?, ?, ?, ?, ?)", row)
     bump(db, "consumers")
 
 

@@ -13,6 +13,7 @@ from messaging.transport.broker import Broker
 from messaging.transport.consuming import Consumption
 from messaging.transport.declarations import QueueRow, find_queue
 from messaging.transport.errors import NotFound, PreconditionFailed, ResourceLocked
+from messaging.transport.maintenance import purge
 from messaging.transport.options import Options
 
 T = TypeVar("T")
@@ -160,7 +161,7 @@ class Entities(virtual.Channel):
 
     def queue_purge(self, queue: str, **kwargs: Any) -> int:
         """Delete what waits in a queue, and return how many. About 15 s for a million."""
-        return self._consumption.purge(self._find(queue).id)
+        return purge(self._broker.store, self._find(queue).id, self._options.busy_seconds)
 
     def queue_delete(
         self, queue: str, if_unused: bool = False, if_empty: bool = False, **kwargs: Any

@@ -88,15 +88,17 @@ class HubDrain:
         crash in that brings back only itself.
         """
         consumption = self._consumption
-        consumption.take_wakeups()
+        looks = consumption.take_wakeups()
         # Cleared before looking: what comes from now on schedules another look.
         self._is_scheduled = False
-        # With something to deliver already, `pump` does not look at the file: look again, then.
-        looks_later = consumption.has_buffered
-        consumption.pump()
+        looks_later = False
+        if looks:
+            # With something to deliver already, `pump` does not look at the file: later, then.
+            looks_later = consumption.has_buffered
+            consumption.pump()
         for _ in range(consumption.options.turn_messages):
             if not consumption.deliver_one():
                 break
-            looks_later |= consumption.may_have_more
+            looks_later |= consumption.may_have_more if looks else consumption.has_buffered
         if looks_later:
             self.schedule()

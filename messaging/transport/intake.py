@@ -94,16 +94,26 @@ class Intake:
             if not consumer.no_ack
         )
 
-    def take_over(self, datagram: bytes) -> None:
-        """Put a message that was handed over past the file into the buffer."""
+    def take_over(self, datagram: bytes) -> int:
+        """Put a message that was handed over into the buffer.
+
+        Returns:
+            0, or the id of a message that nobody here wants: its lease has to be given back.
+        """
         queue_id, message = taken_over(datagram)
         with self.lock:
             for consumer in self.consumers:
-                if consumer.queue_id == queue_id and consumer.takes:
+                if consumer.queue_id == queue_id and consumer.takes == (not message.id):
+                    if message.id and not consumer.unsettled.can_consume():
+                        break  # its window has become smaller meanwhile
+                    if message.id:
+                        consumer.unsettled.add(message.id)
                     self.buffer.append((consumer, message))
-                    return
-        # Its consumer has left meanwhile, and the queue with it.
-        logger.debug("dropped a message for queue %d, which is gone", queue_id)
+                    return 0
+        if not message.id:
+            # Its consumer has left meanwhile, and the queue with it.
+            logger.debug("dropped a message for queue %d, which is gone", queue_id)
+        return message.id
 
     def next_delivery(self) -> Delivery | None:
         """Take the next delivery from the buffer, past those that expired in it."""

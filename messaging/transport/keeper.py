@@ -132,6 +132,6 @@ class Keeper(threading.Thread):
     def _wake_if_changed(self) -> None:
         # For the publisher that died between its commit and its wake-up.
         version = self._store.read("PRAGMA data_version")[0][0]
-        if version != self._data_version:
+        if version != self._data_version or self._broker.has_strays:
             self._data_version = version
             self._broker.wake_own_sessions()

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from messaging.transport.declarations import drop_queue
+from messaging.transport.declarations import purge as purge_some
 from messaging.transport.files import JANITOR_BYTE
 from messaging.transport.messages import MOST_URGENT
 from messaging.transport.options import Options
@@ -25,6 +26,8 @@ _BATCHES_PER_PASS: Final = 20
 _HIGHEST_AGED_PRIORITY: Final = 6
 #: Ageing looks this often in one period.
 _LOOKS_PER_PERIOD: Final = 10
+#: Messages purged in one transaction: about 30 ms of the write lock.
+_PURGED_AT_ONCE: Final = 2000
 #: Free pages (of 4 KB) that are kept for the next messages.
 _SPARE_PAGES: Final = 1000
 #: Pages given back to the file system in one transaction: about 5 ms.
@@ -198,3 +201,15 @@ def shrink(db: sqlite3.Connection) -> int:
         # One by one: the pragma frees a page with every step, and sqlite3 takes one step only.
         db.execute("PRAGMA incremental_vacuum(1)")
     return int(before - db.execute("PRAGMA freelist_count").fetchone()[0])
+
+
+def purge(store: Store, queue_id: int, busy_seconds: float) -> int:
+    """``ready --> (deleted)`` for all that waits in a queue now; return how many."""
+    newest = store.read("SELECT next_id FROM meta")[0][0]
+    total = 0
+    while True:
+        with store.transaction(busy_seconds=busy_seconds) as db:
+            purged = purge_some(db, queue_id, newest, _PURGED_AT_ONCE)
+        total += purged
+        if not purged:
+            return total

@@ -75,26 +75,27 @@ def outgoing(
     )
 
 
-#: Queue, expiry (infinite: none), length of the props, whether the body is text.
-_HANDED_OVER: Final = struct.Struct("<qdI?")
+#: Queue, message id (0: it is not in the file), expiry (infinite: none), length of the props,
+#: whether the body is text.
+_HANDED_OVER: Final = struct.Struct("<qqdI?")
 
 
-def handed_over(message: Outgoing, queue_id: int, now: float) -> bytes:
-    """Return the datagram that carries a message past the file."""
+def handed_over(message: Outgoing, queue_id: int, now: float, message_id: int = 0) -> bytes:
+    """Return the datagram that carries a message to its consumer."""
     props, body = message.props.encode(), message.body
     ttl = math.inf if message.ttl_seconds is None else message.ttl_seconds
     text = isinstance(body, str)
-    head = _HANDED_OVER.pack(queue_id, now + ttl, len(props), text)
+    head = _HANDED_OVER.pack(queue_id, message_id, now + ttl, len(props), text)
     return head + props + (body.encode() if isinstance(body, str) else body)
 
 
 def taken_over(datagram: bytes) -> tuple[int, Incoming]:
-    """Return what `handed_over` wrote: the queue and the message, which has no id."""
-    queue_id, expires_at, length, is_text = _HANDED_OVER.unpack_from(datagram)
+    """Return what `handed_over` wrote: the queue and the message."""
+    queue_id, message_id, expires_at, length, is_text = _HANDED_OVER.unpack_from(datagram)
     start = _HANDED_OVER.size + length
     props, body = datagram[_HANDED_OVER.size : start].decode(), datagram[start:]
     until = None if expires_at == math.inf else expires_at
-    return queue_id, Incoming(0, 0, until, props, body.decode() if is_text else body)
+    return queue_id, Incoming(message_id, 0, until, props, body.decode() if is_text else body)
 
 
 def payload(message: Incoming, consumer_tag: str) -> dict[str, Any]:

@@ -33,6 +33,8 @@ class Options:
     #: Most messages delivered in one turn of an event loop. 1 where their handlers run inside it:
     #: an ack made there is stored before the next one begins.
     turn_messages: int = 1
+    #: Whether publishers may hand messages to consumers of this connection (`handing`).
+    takes_handed: bool = False
     #: ``normal``: survives the death of processes. ``full``: also a power cut; one fsync each.
     durability: str = "normal"
     #: Wait this long for the file's write lock, then raise BrokerBusy.

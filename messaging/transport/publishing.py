@@ -1,16 +1,21 @@
 """Writing messages: ``(nothing) --publish--> ready | delayed``, any number in one transaction."""
 
+import logging
 import sqlite3
 from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
-from messaging.transport import statements
+from messaging.errors import BrokerError, PublishError
+from messaging.transport import leases, statements
 from messaging.transport.errors import NoRoute
+from messaging.transport.handing import MOST_TAKERS, Handed, datagram_of, taker_of
 from messaging.transport.messages import Outgoing, handed_over
 from messaging.transport.routing import Route, Router
 from messaging.transport.store import Store
 from messaging.transport.wakeup import Waker
+
+logger = logging.getLogger(__name__)
 
 
 class Publisher:
@@ -45,10 +50,28 @@ class Publisher:
                 return
             transaction = self._store.transaction(full=full, busy_seconds=busy_seconds)
             with transaction:
-                queue_ids = self._write(db, messages)
+                queue_ids, handed = self._write(db, messages)
                 waiters = self._waiters(db, queue_ids)
         # After the commit: a consumer woken before it would look, find nothing and sleep again.
         self._waker.wake(waiters)
+        strays = [each for each in handed if not self._waker.send(each.session_id, each.datagram)]
+        if strays:
+            self._take_back(strays, busy_seconds)
+
+    def _take_back(self, strays: Iterable[Handed], busy_seconds: float) -> None:
+        """``leased --> ready`` for what could not be handed over: a full socket, or no reader."""
+        try:
+            with self._store.transaction(busy_seconds=busy_seconds) as db:
+                now, queue_ids = self._store.clock.now(), set()
+                for each in strays:
+                    queue_ids |= leases.requeue(
+                        db, each.session_id, [each.message_id], now, delivered=False
+                    )
+        except (BrokerError, PublishError) as exc:
+            # Stored it is all the same; its session, or whoever ends that, gives it back.
+            logger.warning("embedded broker: messages handed over in vain come later: %s", exc)
+        else:
+            self.wake_consumers(queue_ids)
 
     def _hand_over(self, message: Outgoing) -> bool:
         """Send a message straight to the one who takes it; return False to use the file.
@@ -95,7 +118,10 @@ class Publisher:
             )
         return routes
 
-    def _write(self, db: sqlite3.Connection, messages: Sequence[Outgoing]) -> set[int]:
+    def _write(
+        self, db: sqlite3.Connection, messages: Sequence[Outgoing]
+    ) -> tuple[set[int], list[Handed]]:
+        """Store messages; return the queues where they wait, and what is handed over instead."""
         routes = self._routes_of(db, messages)
         count = sum(map(len, routes))
         end, *versions = db.execute(statements.TAKE_IDS, {"count": count}).fetchone()
@@ -108,6 +134,9 @@ class Publisher:
         stored: list[dict[str, Any]] = []
         ready: list[dict[str, Any]] = []
         delayed: list[dict[str, Any]] = []
+        leased: list[dict[str, Any]] = []
+        handed: list[Handed] = []
+        hands_over = len(messages) == 1 and count <= MOST_TAKERS
         next_id = end - count
         for message, takers in zip(messages, routes, strict=True):
             due_at = now + message.delay_seconds
@@ -116,13 +145,30 @@ class Publisher:
                 stored.append(_row(message, route, next_id, due_at))
                 if message.delay_seconds:
                     delayed.append({**place, "due_at": due_at})
+                elif hands_over and (
+                    taken := self._hand(db, message, route.queue_id, next_id, now)
+                ):
+                    handed.append(taken)
+                    leased.append({**place, "session_id": taken.session_id, "attempts": 1})
                 else:
                     ready.append({**place, "attempts": 0, "at": now})
                 next_id += 1
         _insert(db, statements.INSERT_MESSAGE, stored)
         _insert(db, statements.INSERT_READY, ready)
         _insert(db, statements.INSERT_DELAYED, delayed)
-        return {row["queue_id"] for row in stored}
+        _insert(db, statements.INSERT_LEASE, leased)
+        return {row["queue_id"] for row in (*ready, *delayed)}, handed
+
+    def _hand(
+        self, db: sqlite3.Connection, message: Outgoing, queue_id: int, message_id: int, now: float
+    ) -> Handed | None:
+        if not self._router.consumers(db, queue_id).has_room:
+            return None
+        session_id = taker_of(db, queue_id)
+        datagram = datagram_of(message, queue_id, message_id, now)
+        if session_id is None or datagram is None:
+            return None
+        return Handed(session_id, message_id, datagram)
 
     def _routes_of(
         self, db: sqlite3.Connection, messages: Sequence[Outgoing]

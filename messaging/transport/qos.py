@@ -1,6 +1,7 @@
 """What a channel has taken and not settled, in the order of delivery."""
 
 import threading
+from collections.abc import Iterable
 
 
 class Unsettled:
@@ -14,6 +15,8 @@ class Unsettled:
         #: As ``basic.qos`` set it; 0 is no limit.
         self.prefetch_count = 0
         self._tags: dict[int, None] = {}
+        #: Being settled at this moment, by some thread.
+        self._settling: set[int] = set()
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -34,18 +37,36 @@ class Unsettled:
         with self._lock:
             self._tags[tag] = None
 
+    def leased(self) -> set[int]:
+        """Return all that may have a lease: what is held, and what is being settled."""
+        with self._lock:
+            return self._settling.union(self._tags)
+
+    def end_settling(self, tags: Iterable[int]) -> None:
+        """Note what is settled, or held again."""
+        with self._lock:
+            self._settling.difference_update(tags)
+
     def remove(self, tag: int) -> bool:
         """Forget one; return whether it was there."""
         with self._lock:
             return self._tags.pop(tag, 0) is None
 
-    def take_up_to(self, tag: int) -> list[int]:
-        """Forget this one and all delivered before it, and return them (AMQP's ``multiple``)."""
+    def take(self, tag: int, *, multiple: bool) -> list[int]:
+        """Forget one, to be settled now, and return it; with all before it if ``multiple``.
+
+        `end_settling` follows.
+        """
         with self._lock:
-            tags = list(self._tags)
-            taken = tags[: tags.index(tag) + 1] if tag in self._tags else []
+            if tag not in self._tags:
+                return []
+            taken = [tag]
+            if multiple:
+                tags = list(self._tags)
+                taken = tags[: tags.index(tag) + 1]
             for each in taken:
                 del self._tags[each]
+            self._settling.update(taken)
             return taken
 
     def take_all(self) -> list[int]:

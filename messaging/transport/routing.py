@@ -27,6 +27,8 @@ class Consumers(NamedTuple):
     sessions: tuple[int, ...]
     #: The session of its only consumer, if that takes without a lease.
     taker: int | None
+    #: Whether some may be handed messages.
+    has_room: bool
 
 
 class _Node:
@@ -122,7 +124,8 @@ class Router:
         if found is None:
             rows = db.execute(statements.CONSUMERS, {"queue_id": queue_id}).fetchall()
             taker = rows[0][0] if len(rows) == 1 and rows[0][1] else None
-            found = Consumers(tuple({row[0] for row in rows}), taker)
+            has_room = any(row[2] for row in rows)
+            found = Consumers(tuple({row[0] for row in rows}), taker, has_room)
             self._consumers_of[queue_id] = found
         return found
 

@@ -28,11 +28,13 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 from messaging.errors import ConfigurationError
 
 #: Layout of the tables below; a file says its own in ``PRAGMA user_version``.
-VERSION: Final = 1
+VERSION: Final = 2
 #: "MBus": tells a broker file from any other SQLite database (``PRAGMA application_id``).
 APPLICATION_ID: Final = 0x4D427573
 #: Statements that lead from a version to the next one, by the version they start from.
-UPGRADES: Mapping[int, Sequence[str]] = {}
+UPGRADES: Mapping[int, Sequence[str]] = {
+    1: ("ALTER TABLE consumer ADD COLUMN room INTEGER NOT NULL DEFAULT 0",),
+}
 
 #: Renders ``:name`` parameters, which sqlite3 takes as a mapping.
 DIALECT: Final = sqlite.dialect(paramstyle="named")
@@ -109,6 +111,8 @@ consumer = Table(
     Column("tag", Text, primary_key=True),
     #: Whether it takes without a lease, from a queue that nobody else will read.
     Column("takes", Integer, nullable=False),
+    #: How many leases publishers may bring its session to, by handing messages to it.
+    Column("room", Integer, nullable=False, server_default="0"),
     sqlite_with_rowid=False,
 )
 Index("consumer_session", consumer.c.session_id)

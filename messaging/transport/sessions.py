@@ -27,6 +27,8 @@ class Session:
         self.options = options
         #: Whether others have ended it, because it was not renewed in time.
         self.is_lost = False
+        #: Whether it may have leases that its consumers do not know of.
+        self.has_strays = False
         self.wakeups = WakeSocket(store.files, session_id)
 
     def check(self) -> None:

@@ -80,11 +80,32 @@ QUEUE_BY_NAME: Final = sql(
 )
 QUEUE_TTL: Final = sql(select(queue.c.message_ttl_ms).where(queue.c.id == bindparam("queue_id")))
 CONSUMERS: Final = sql(
-    select(consumer.c.session_id, consumer.c.takes).where(
+    select(consumer.c.session_id, consumer.c.takes, consumer.c.room).where(
         consumer.c.queue_id == bindparam("queue_id")
     )
 )
 
+_leases = (
+    select(func.count())
+    .select_from(lease)
+    .where(lease.c.session_id == consumer.c.session_id)
+    .scalar_subquery()
+)
+#: Who has room, where nothing waits: the one with the fewest leases.
+TAKER: Final = sql(
+    select(consumer.c.session_id)
+    .where(
+        consumer.c.queue_id == bindparam("queue_id"),
+        consumer.c.room > _leases,
+        ~exists().where(ready.c.queue_id == bindparam("queue_id")),
+    )
+    .order_by(_leases)
+    .limit(literal_column("1"))
+    .offset(_NONE)
+)
+SESSION_LEASES: Final = sql(
+    select(lease.c.id).where(lease.c.session_id == bindparam("session_id"))
+)
 #: All that a look without a lock tells, in one snapshot: whether queues have changed, when the
 #: next delayed message is due, and which of these queues have something to claim, as JSON.
 LOOK: Final = sql(

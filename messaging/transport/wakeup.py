@@ -2,7 +2,7 @@
 
 An empty datagram says "look again". Sending is never waited for and may fail: a full buffer means
 that the receiver has wake-ups pending already, a missing peer that it is gone. Any other datagram
-is a message handed over past the file (`messages.handed_over`).
+is a message handed over (`messages.handed_over`).
 """
 
 import os
@@ -21,7 +21,7 @@ _LONGEST_ADDRESS: Final = 100
 _DRAIN_LIMIT: Final = 64
 #: Larger messages go through the file. A tenth of what a kernel queues for all sockets of a
 #: sender together (net.core.wmem_default, 208 KiB) would do; few replies are larger than this.
-_LARGEST_DATAGRAM: Final = 65_536
+LARGEST_DATAGRAM: Final = 65_536
 
 
 class _Addresses:
@@ -66,7 +66,7 @@ class Waker:
 
     def send(self, session_id: int, datagram: bytes) -> bool:
         """Hand a message over; return False if the session cannot take it now. Never blocks."""
-        if len(datagram) > _LARGEST_DATAGRAM:
+        if len(datagram) > LARGEST_DATAGRAM:
             return False
         try:
             self._socket.sendto(datagram, self._addresses.of(session_id))
@@ -97,7 +97,7 @@ class WakeSocket:
         self._own_sender.connect(self._address)
         self._poll = select.poll()
         self._poll.register(self._socket, select.POLLIN)
-        self._buffer = bytearray(_LARGEST_DATAGRAM)
+        self._buffer = bytearray(LARGEST_DATAGRAM)
 
     def fileno(self) -> int:
         """Return the descriptor, for an event loop to watch."""
@@ -110,12 +110,14 @@ class WakeSocket:
         except OSError:
             return  # full: it will look anyway; closed: nobody waits
 
-    def drain(self) -> list[bytes]:
-        """Take all pending datagrams; return the messages that were handed over.
+    def drain(self) -> tuple[list[bytes], bool]:
+        """Take all pending datagrams.
 
-        Look for messages in the file *after* this, or one may be missed.
+        Returns:
+            The messages that were handed over, and whether somebody said to look into the file.
+            Look *after* this, or a message may be missed.
         """
-        messages = []
+        messages, looks = [], False
         for _ in range(_DRAIN_LIMIT):
             try:
                 size = self._socket.recv_into(self._buffer)
@@ -123,7 +125,9 @@ class WakeSocket:
                 break
             if size:
                 messages.append(bytes(self._buffer[:size]))
-        return messages
+            else:
+                looks = True
+        return messages, looks
 
     def wait(self, seconds: float) -> None:
         """Block until there is a wake-up, at most that long."""

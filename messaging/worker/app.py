@@ -67,6 +67,7 @@ def _settings(communicator: "ServiceCommunicator") -> dict[str, Any]:
             **bus.profile.transport_options(config),
             # Of the embedded broker; others ignore it.
             "turn_messages": TURN_MESSAGES if config.worker_pool == "threads" else 1,
+            "takes_handed": config.worker_pool == "threads",
         },
         "broker_connection_timeout": config.broker_timeout_seconds,
         "broker_connection_retry_on_startup": True,

@@ -123,7 +123,8 @@ def test_an_older_file_is_upgraded_with_its_messages(tmp_path, monkeypatch):
     del connection
     gc.collect()
     monkeypatch.setattr(schema, "VERSION", schema.VERSION + 1)
-    monkeypatch.setattr(schema, "UPGRADES", {1: ["ALTER TABLE queue ADD COLUMN note TEXT"]})
+    upgrade = ["ALTER TABLE queue ADD COLUMN note TEXT"]
+    monkeypatch.setattr(schema, "UPGRADES", {schema.VERSION - 1: upgrade})
     with kombu.Connection(url) as connection:
         assert connection.SimpleQueue("work").get(timeout=5).payload == "kept"
         store = connection.transport.broker.store
