@@ -25,6 +25,7 @@ from messaging.worker.acks import Acks
 from messaging.worker.loop_calls import LoopCalls
 from messaging.worker.pool import ThreadPool
 from messaging.worker.prefetch import Prefetch
+from messaging.worker.task_events import TaskEvents
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +57,7 @@ class GuardConsumer(Consumer):
                 self.pool.leave_event_loop()
                 self.run_groups.abandon()
             self.loop_calls.detach()
+            self.task_events.leave_event_loop()
 
     def register_with_event_loop(self, hub: Any) -> None:
         """Also let pool threads call this loop."""
@@ -88,6 +90,9 @@ class GuardConsumer(Consumer):
             has_multiple=self.app.communicator.bus.profile.acks_multiple,
         )
         self.loop_calls.after = self.acks.flush
+        self.task_events = TaskEvents(
+            self.event_dispatcher, self.app.communicator.name, self.hub, self.loop_calls
+        )
 
         def on_message(message: Message) -> None:
             self.acks.hold(message)

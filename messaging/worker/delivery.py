@@ -10,9 +10,8 @@ from celery.worker import state
 from kombu.message import Message
 
 from messaging.codec import TASK_NAME
-from messaging.envelope import Envelope, MessageKind
+from messaging.envelope import Envelope
 from messaging.outcome import Outcome
-from messaging.registration import PERISHABLE
 
 logger = logging.getLogger(__name__)
 
@@ -47,24 +46,24 @@ class Delivery:
         self.time_start: float | None = None
         self.worker_pid: int | None = None
         self.consumer = consumer
+        #: Who tells monitors of it; None: nobody asked.
+        self.events = consumer.task_events if consumer.task_events.is_wanted(envelope) else None
         #: Time in the pool.
         self.seconds = 0.0
 
     def reserve(self) -> None:
         """Put it on Celery's list of what this worker holds."""
         state.task_reserved(self)
-        if self._sends_events():
-            self._send_event(
-                "task-received", **self._described(), eta=None, expires=None, retries=0
-            )
+        if self.events is not None:
+            self.events.received(self)
 
     def accept(self, pid: int, _accepted_at: float) -> None:
         """Note that a thread or process of the pool has begun with it."""
         self.worker_pid = pid
         self.time_start = time.monotonic()
         state.task_accepted(self)
-        if self._sends_events():
-            self.consumer.loop_calls.call(partial(self._send_event, "task-started"))
+        if self.events is not None:
+            self.events.started(self)
 
     def end(self, outcome: Outcome) -> None:
         """Have it settled where the connection lives. From any thread."""
@@ -90,12 +89,8 @@ class Delivery:
         else:
             self._requeue_later()
         self.consumer.prefetch.note(self.seconds)
-        if not self._sends_events():
-            return
-        if outcome.error:
-            self._send_event("task-failed", exception=outcome.error, traceback=outcome.traceback)
-        else:
-            self._send_event("task-succeeded", result="", runtime=self.seconds)
+        if self.events is not None:
+            self.events.ended(self, outcome)
 
     def _requeue(self) -> None:
         try:
@@ -136,30 +131,3 @@ class Delivery:
         """What it is, without what it says."""
         envelope = self.envelope
         return f"({envelope.kind} {envelope.source} -> {envelope.target or '*'})"
-
-    def _described(self) -> dict[str, Any]:
-        return {
-            "name": self.name,
-            "args": self.summary,
-            "kwargs": "{}",
-            "root_id": self.envelope.correlation_id,
-            "parent_id": self.envelope.causation_id,
-        }
-
-    def _sends_events(self) -> bool:
-        dispatcher = self.consumer.event_dispatcher
-        if not dispatcher or not dispatcher.enabled:
-            return False
-        # Without -E it is on, for the events of workers alone.
-        if dispatcher.groups and "task" not in dispatcher.groups:
-            return False
-        # Heartbeats and sweeps, one a second, would be all that monitors show.
-        return self.name not in PERISHABLE
-
-    def _send_event(self, kind: str, **fields: Any) -> None:
-        # What monitors know it by. A broadcast has one id and as many deliveries as subscribers,
-        # which would be one row in Flower.
-        uuid = self.id
-        if self.envelope.kind is MessageKind.EVENT:
-            uuid = f"{uuid}.{self.consumer.app.communicator.name}"
-        self.consumer.event_dispatcher.send(kind, uuid=uuid, **fields)
