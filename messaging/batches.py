@@ -95,13 +95,16 @@ class BatchPublisher:
         return ()
 
     def _confirmed_later(self, copies: Sequence[Copy]) -> Iterable[int]:
+        addressed = [self._bus.addressed(copy) for copy in copies]
         with self._late.publisher() as late:
             try:
-                for number, copy in enumerate(copies):
-                    late.publish(number, self._bus.addressed(copy))
+                for number, each in enumerate(addressed):
+                    late.publish(number, each)
                 late.wait()
                 return tuple(late.confirmed)
             finally:
+                if len(late):
+                    late.drop("not waited for")  # its confirms must not count for another batch
                 late.confirmed.clear()
                 late.failed.clear()
 

@@ -5,7 +5,7 @@ replay: ``parked --> ready --begin--> running``.
 """
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -65,15 +65,29 @@ def begin(envelope: Envelope, service: str, arrival: Arrival, max_deaths: int) -
     Raises:
         DatabaseError: nothing happened; the broker must keep the message.
     """
-    with write_transaction(to_disk=False):
-        (begun,) = begin_all([(envelope, arrival)], service, max_deaths)
-        return begun
+    begun: list[Begun] = []
+    try:
+        with write_transaction(to_disk=False):
+            begun = begin_all([(envelope, arrival)], service, max_deaths)
+    except BaseException:
+        release_suspects(begun)  # the commit may have failed
+        raise
+    return begun[0]
+
+
+def release_suspects(begun: Iterable[Begun]) -> None:
+    """Let others have their last chance: these have not begun after all."""
+    for each in begun:
+        if isinstance(each, Run):
+            RUNS.release_suspect(each.token)
 
 
 def begin_all(
     deliveries: Sequence[tuple[Envelope, Arrival]], service: str, max_deaths: int
 ) -> list[Begun]:
     """Take messages for runs, in the caller's transaction; see `begin`.
+
+    Should that fail: `release_suspects`.
 
     Raises:
         DatabaseError: roll back, and nothing happened to any of them.

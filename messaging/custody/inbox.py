@@ -60,7 +60,8 @@ def end_all(runs: Iterable[Run]) -> set[str]:
         Tokens of those whose row another run owns now; nothing is noted of them.
     """
     lost = set()
-    for run in runs:
+    # In one order everywhere: two that change many rows must not wait for each other.
+    for run in sorted(runs, key=lambda run: run.envelope.id):
         try:
             _end(run, InboxState.HANDLED)
         except LeaseLost:

@@ -146,7 +146,7 @@ def mark_published(published: Iterable[Published]) -> None:
                 "now": now,
                 "due_at": now + timedelta(seconds=wait_seconds if epoch == current else 0.0),
             }
-            for key, epoch, wait_seconds in published
+            for key, epoch, wait_seconds in sorted(published)
         ]
         for row in rows:
             if not hot.MARK_PUBLISHED.run(row):

@@ -215,11 +215,16 @@ class Relay:
     def _publish_inbox(self) -> int:
         schedule.end_dead_runs()
         due = schedule.claim_due(utc_now(), self._targets.queue_length)
-        errors = self._bus.publish_all(
-            [Copy(codec.decode(row.body), row.body, row.service, 2) for row in due]
-        )
+        outgoing = []
+        for row in due:
+            try:
+                # At least the second time: its first delivery is what fell due.
+                outgoing.append((row, Copy(codec.decode(row.body), row.body, row.service, 2)))
+            except DecodeError as exc:  # of a later version, perhaps
+                logger.warning("relay: inbox row %d cannot be read: %s", row.row_id, exc)
+        errors = self._bus.publish_all([copy for _, copy in outgoing])
         away = []
-        for row, error in zip(due, errors, strict=True):
+        for (row, _), error in zip(outgoing, errors, strict=True):
             if isinstance(error, BROKER_IS_AWAY):
                 away.append((row.row_id, error))
             elif error is not None:

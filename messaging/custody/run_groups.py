@@ -7,19 +7,22 @@ the row answers for a message from its beginning, and only an ``atomic=True`` ha
 its effect and the note of it are one.
 """
 
+import itertools
 import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, NamedTuple, TypeVar
 
 from django.db import DatabaseError
 
 from messaging.clock import SYSTEM_CLOCK
+from messaging.context import handling
 from messaging.custody import inbox
 from messaging.custody.arrival import Arrival
-from messaging.custody.begin import Begun, begin_all
+from messaging.custody.begin import Begun, begin_all, release_suspects
 from messaging.custody.inbox import Run
+from messaging.custody.late_work import LateWork
 from messaging.custody.runs import RUNS
 from messaging.database_threads import close_database, write_transaction
 from messaging.envelope import Envelope, MessageKind
@@ -28,6 +31,8 @@ from messaging.forking import without_fork
 from messaging.registration import PERISHABLE
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 #: Runs of one transaction. More gain little, and are so many more to be done again, or to be
 #: cleared of having killed the process, when it dies in one of them.
@@ -39,7 +44,7 @@ LATE_SECONDS: Final = 0.005
 class Expected:
     """A delivery whose run begins together with others."""
 
-    __slots__ = ("_groups", "arrival", "begun", "envelope", "is_over")
+    __slots__ = ("_groups", "arrival", "begun", "envelope", "is_over", "is_taken")
 
     def __init__(self, groups: "RunGroups", envelope: Envelope, arrival: Arrival) -> None:
         self._groups = groups
@@ -47,7 +52,9 @@ class Expected:
         self.arrival = arrival
         #: How it began, once it has.
         self.begun: Begun | None = None
-        #: Whether a thread has it in hand, or it has been given up.
+        #: Whether a thread has it in hand.
+        self.is_taken = False
+        #: Whether it joins no group any more: a thread has it, or it goes back to the broker.
         self.is_over = False
 
     def begin(self) -> Begun:
@@ -74,116 +81,123 @@ class RunGroups:
     def __init__(self, service: str, max_deaths: int) -> None:
         self._service = service
         self._max_deaths = max_deaths
+        #: Held while runs begin, for as long as the database takes: never on the event loop.
         self._beginning = threading.Lock()
-        #: Held by who takes something out of `_waiting`.
+        #: Held for an instant, by who looks at what waits.
         self._looking = threading.Lock()
         self._waiting: deque[Expected] = deque()
-        #: Handled and not noted yet: the runs, with the seconds that they took.
-        self._ended: deque[tuple[Run, float]] = deque()
+        #: Handled and not noted yet.
+        self._ended: deque[_Ended] = deque()
         self._ended_since = 0.0
-        #: Begun and not run: what to call once they are given back.
-        self._given_back: deque[tuple[Run, Callable[[], None]]] = deque()
-        self._has_work = threading.Event()
-        self._starting = threading.Lock()
-        self._thread: threading.Thread | None = None
+        #: Not taken by a thread, and what to call once their runs are taken back.
+        self._given_back: deque[tuple[Expected, Callable[[], None]]] = deque()
+        self._late = LateWork("messaging-run-groups", self._turn, LATE_SECONDS)
 
     def expect(self, envelope: Envelope, arrival: Arrival) -> Expected | None:
         """Take note of a delivery that waits for a thread; None: it has to begin by itself.
 
-        What has been delivered before may be what killed its process: alone it is found out.
+        What has been delivered before may be what killed its process: alone it is found out. So it
+        is where a single death is enough to be parked.
         """
         is_first = arrival.publishes <= 1 and not arrival.redelivered
         is_kept = envelope.custodian is not None and envelope.kind is not MessageKind.REQUEST
-        if not (is_first and is_kept) or envelope.type in PERISHABLE:
+        is_alone = self._max_deaths < 2 or envelope.type in PERISHABLE
+        if is_alone or not (is_first and is_kept):
             return None
         expected = Expected(self, envelope, arrival)
-        self._waiting.append(expected)
+        with self._looking:
+            self._waiting.append(expected)
         return expected
 
     def begin(self, expected: Expected) -> Begun:
         """Begin a run, and those of what waits behind it; note the ends of those before."""
+        told: list[tuple[_Ended, bool]] = []
         with self._beginning:
-            expected.is_over = True
+            expected.is_taken = expected.is_over = True
             if expected.begun is None:
                 group = [expected, *self._next(MOST - 1)]
                 try:
-                    self._begin(group)
+                    told = self._begin(group)
                 except DatabaseError as exc:
                     if len(group) == 1:
                         raise
                     # Another one of them may have been the reason.
                     logger.warning("%d runs could not begin together: %s", len(group), exc)
-                    self._begin([expected])
-            assert expected.begun is not None
-            return expected.begun
+                    told = self._begin([expected])
+            begun = expected.begun
+        _tell(told)
+        assert begun is not None
+        return begun
 
     def end(self, run: Run, seconds: float) -> None:
         """Have a run noted as handled: at once if nothing waits, else together with others."""
         if not self._ended:
             self._ended_since = SYSTEM_CLOCK.monotonic()
-        self._ended.append((run, seconds))
+        self._ended.append(_Ended(run, seconds))
         if not self._is_more_to_come():
             self.flush()
-        elif not self._has_work.is_set():
-            self._work()
+        else:
+            self._late.poke()
 
     def flush(self) -> None:
         """Note the ends of all runs that are handled. Never raises: what fails is done again."""
-        ended = self._take_ended()
+        ended = _all_of(self._ended)
         if not ended:
             return
         try:
-            lost = self._note(ended)
-        except DatabaseError as exc:
+            told = self._note(ended)
+        except Exception as exc:
             close_database()
-            logger.warning("%d runs could not be noted as handled: %s", len(ended), exc)
+            logger.warning("%d runs could not be noted as handled: %r", len(ended), exc)
             for run, _ in ended:
                 RUNS.broken_off(run.token, run.row_id)
         else:
-            self._tell(ended, lost)
+            _tell(told)
 
     def give_back(self, expected: Expected, then: Callable[[], None]) -> None:
-        """Let go of a delivery that no thread has taken, and call ``then``.
+        """Let go of a delivery that no thread has taken, and call ``then``, soon.
 
-        Its run, if it was begun, is taken back first, uncounted.
+        Its run, if it was begun, is taken back first, uncounted. Never waits.
         """
-        with self._beginning:
-            expected.is_over = True
-            begun, expected.begun = expected.begun, None
-        if not isinstance(begun, Run):
-            then()
-            return
-        self._given_back.append((begun, then))
-        self._work()
+        expected.is_over = True
+        self._given_back.append((expected, then))
+        self._late.poke()
 
     def abandon(self) -> None:
-        """Let go of everything that no thread has taken; the broker delivers it again."""
-        with self._beginning, self._looking:
-            while self._waiting:
-                expected = self._waiting.popleft()
-                if not expected.is_over and isinstance(expected.begun, Run):
-                    self._given_back.append((expected.begun, _nothing))
-                    # A thread may have it in hand all the same, and begins it anew then.
-                    expected.begun = None
-                expected.is_over = True
-        self._take_back()
-        self.flush()
+        """Let go of everything that no thread has taken; the broker delivers it again.
+
+        Never waits; see `wait`.
+        """
+        with self._looking:
+            left = _all_of(self._waiting)
+        for expected in left:
+            self.give_back(expected, _nothing)
+
+    def wait(self, timeout_seconds: float) -> None:
+        """Wait until what was given back or has ended is on record, not for longer than that."""
+        self._late.wait(timeout_seconds)
 
     def _is_more_to_come(self) -> bool:
         with self._looking:
-            while self._waiting and self._waiting[0].is_over:
-                self._waiting.popleft()
+            self._prune()
             return bool(self._waiting)
 
+    def _prune(self) -> None:
+        while self._waiting and self._waiting[0].is_over:
+            self._waiting.popleft()
+
     def _next(self, most: int) -> list[Expected]:
+        """Return the first that wait and have not begun, at most so many."""
         with self._looking:
-            waiting = [each for each in self._waiting if not each.is_over and each.begun is None]
-        return waiting[:most]
+            self._prune()
+            found = (each for each in self._waiting if not each.is_over and each.begun is None)
+            return list(itertools.islice(found, most))
 
     @without_fork
-    def _begin(self, group: Sequence[Expected]) -> None:
+    def _begin(self, group: Sequence[Expected]) -> "list[tuple[_Ended, bool]]":
         """Begin runs, and note the ends of others, in one transaction. The lock is held."""
-        ended = self._take_ended()
+        ended = _all_of(self._ended)
+        begun: list[Begun] = []
         try:
             with write_transaction(to_disk=False):
                 lost = inbox.end_all([run for run, _ in ended])
@@ -193,78 +207,87 @@ class RunGroups:
                     self._max_deaths,
                 )
         except BaseException:
+            release_suspects(begun)
             self._ended.extendleft(reversed(ended))
-            self._work()
+            self._late.poke()
             raise
         for each, how in zip(group, begun, strict=True):
             each.begun = how
-        self._tell(ended, lost)
+        return [(each, each.run.token in lost) for each in ended]
 
     @without_fork
-    def _note(self, ended: Sequence[tuple[Run, float]]) -> set[str]:
+    def _note(self, ended: "Sequence[_Ended]") -> "list[tuple[_Ended, bool]]":
+        try:
+            lost = self._note_once(ended)
+        except DatabaseError as exc:
+            # Two that write many rows may have been in each other's way.
+            logger.info("noting %d ends again: %s", len(ended), exc)
+            close_database()
+            lost = self._note_once(ended)
+        return [(each, each.run.token in lost) for each in ended]
+
+    def _note_once(self, ended: "Sequence[_Ended]") -> set[str]:
         with write_transaction(to_disk=False):
             return inbox.end_all([run for run, _ in ended])
 
-    def _take_ended(self) -> list[tuple[Run, float]]:
-        ended = []
-        while self._ended:
-            try:
-                ended.append(self._ended.popleft())
-            except IndexError:
-                break  # another thread took the last one
-        return ended
-
-    def _tell(self, ended: list[tuple[Run, float]], lost: set[str]) -> None:
-        for run, seconds in ended:
-            if run.token in lost:
-                logger.warning(
-                    "run of %s %s lost its lease; its effect may have happened twice",
-                    run.envelope.type,
-                    run.envelope.id,
-                )
-            else:
-                emit(message_handled, run.service, envelope=run.envelope, seconds=seconds)
-
     def _take_back(self) -> None:
-        taken = []
-        while self._given_back:
-            taken.append(self._given_back.popleft())
-        if not taken:
-            return
-        try:
-            inbox.give_back([run for run, _ in taken])
-        except DatabaseError as exc:
-            close_database()
-            logger.warning("%d runs could not be given back yet: %s", len(taken), exc)
-            for run, _ in taken:
-                RUNS.broken_off(run.token, run.row_id)
-        for _, then in taken:
+        given_back = _all_of(self._given_back)
+        runs = []
+        if given_back:
+            with self._beginning:  # what is about to begin has begun, or will not
+                for expected, _ in given_back:
+                    if isinstance(expected.begun, Run) and not expected.is_taken:
+                        runs.append(expected.begun)
+                        # A thread may have it in hand all the same, and begins it anew then.
+                        expected.begun = None
+        release_suspects(runs)
+        if runs:
+            try:
+                inbox.give_back(runs)
+            except Exception as exc:
+                close_database()
+                logger.warning("%d runs could not be given back yet: %r", len(runs), exc)
+                for run in runs:
+                    RUNS.broken_off(run.token, run.row_id)
+        for _, then in given_back:
             then()
 
-    def _work(self) -> None:
-        """Have the thread see to what no thread of the pool does in time."""
-        self._has_work.set()
-        with self._starting:
-            if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._run, name="messaging-run-groups", daemon=True
-                )
-                self._thread.start()
+    def _turn(self) -> bool:
+        """Do what no thread of the pool does in time; return whether more may be late soon."""
+        self._take_back()
+        if SYSTEM_CLOCK.monotonic() - self._ended_since >= LATE_SECONDS:
+            self.flush()
+        return bool(self._ended or self._given_back)
 
-    def _run(self) -> None:
-        while True:
-            self._has_work.wait()
-            self._has_work.clear()
-            while self._ended or self._given_back:
-                try:
-                    self._take_back()
-                    if SYSTEM_CLOCK.monotonic() - self._ended_since >= LATE_SECONDS:
-                        self.flush()
-                except Exception:
-                    # Whatever it is: without this thread ends would wait for slow handlers.
-                    logger.exception("run groups: this turn failed")
-                SYSTEM_CLOCK.sleep(LATE_SECONDS)
-            close_database()
+
+class _Ended(NamedTuple):
+    run: Run
+    seconds: float
+
+
+def _tell(ended: Sequence[tuple[_Ended, bool]]) -> None:
+    """Say what has ended and is on record, each as if its own handler had just returned."""
+    for (run, seconds), is_lost in ended:
+        if is_lost:
+            logger.warning(
+                "run of %s %s lost its lease; its effect may have happened twice",
+                run.envelope.type,
+                run.envelope.id,
+            )
+        elif message_handled.receivers:
+            with handling(run.envelope):
+                emit(message_handled, run.service, envelope=run.envelope, seconds=seconds)
+
+
+def _all_of(waiting: "deque[T]") -> list[T]:
+    """Take all out of a queue that other threads take from as well."""
+    taken = []
+    while waiting:
+        try:
+            taken.append(waiting.popleft())
+        except IndexError:
+            break  # another thread took the last one
+    return taken
 
 
 def _nothing() -> None:

@@ -8,6 +8,7 @@ pages left, carries them over, and the log begins anew.
 
 import contextlib
 import sqlite3
+import urllib.parse
 from typing import Final
 
 from messaging.transport.store import Store
@@ -24,7 +25,9 @@ def checkpoint(store: Store) -> None:
     """
     with store.reading:  # no fork meanwhile
         try:
-            connection = sqlite3.connect(store.files.database, isolation_level=None)
+            # rw: a file that was deleted meanwhile must not be made anew.
+            path = urllib.parse.quote(store.files.database)
+            connection = sqlite3.connect(f"file:{path}?mode=rw", uri=True, isolation_level=None)
             with contextlib.closing(connection) as db:
                 db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
         except sqlite3.Error as exc:

@@ -190,7 +190,9 @@ def add_consumer(
         room: up to how many leases it may be handed messages.
     """
     row = queue_id, session_id, tag, takes, room
-    db.execute("INSERT INTO consumer VALUES (?, ?, ?, ?, ?)", row)
+    db.execute(
+        "INSERT INTO consumer (queue_id, session_id, tag, takes, room) VALUES (?, ?, ?, ?, ?)", row
+    )
     bump(db, "consumers")
 
 

@@ -84,7 +84,10 @@ class Strays:
         Believed only when seen twice: their publisher may be about to hand them over.
         """
         now = self._store.clock.monotonic()
-        if now - self._looked_at < LOST_AFTER_SECONDS or session.is_lost:
+        if session.is_lost:
+            return set()
+        if now - self._looked_at < LOST_AFTER_SECONDS:
+            session.has_strays = True  # perhaps: have the keeper wake this session
             return set()
         self._looked_at = now
         with self._store.connection() as db:

@@ -127,7 +127,8 @@ class WakeSocket:
                 messages.append(bytes(self._buffer[:size]))
             else:
                 looks = True
-        return messages, looks
+        # A socket full of messages takes no wake-up any more.
+        return messages, looks or len(messages) > 1
 
     def wait(self, seconds: float) -> None:
         """Block until there is a wake-up, at most that long."""

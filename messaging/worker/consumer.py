@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from celery.worker.consumer import Consumer
 from celery.worker.loops import asynloop, synloop
@@ -28,6 +28,9 @@ from messaging.worker.prefetch import Prefetch
 from messaging.worker.task_events import TaskEvents
 
 logger = logging.getLogger(__name__)
+
+#: A worker that ends waits so long for its runs to be on record; what is not is done again.
+SHUTDOWN_SECONDS: Final = 10.0
 
 
 class GuardConsumer(Consumer):
@@ -67,6 +70,8 @@ class GuardConsumer(Consumer):
     def shutdown(self) -> None:
         """Also wait for what is being parked."""
         self._parking.shutdown(wait=True)
+        if isinstance(self.pool, ThreadPool):
+            self.run_groups.wait(SHUTDOWN_SECONDS)
         super().shutdown()
 
     def update_strategies(self) -> None:
@@ -112,6 +117,7 @@ class GuardConsumer(Consumer):
 
     def on_decode_error(self, message: Message, exc: Exception) -> None:
         """Park a body that cannot be decoded."""
+        self.acks.hold(message)  # some come past `on_message`
         self._park(message, DeadLetterReason.INVALID, exc)
 
     def on_unknown_message(self, body: Any, message: Message) -> None:

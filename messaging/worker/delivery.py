@@ -78,8 +78,10 @@ class Delivery:
     def give_back(self) -> None:
         """Return it unhandled, for a worker that has a thread free. On the event loop."""
         state.task_ready(self)
-        self.consumer.prefetch.note_standstill()
-        self._requeue()
+        try:
+            self.consumer.prefetch.note_standstill()
+        finally:
+            self._requeue()
 
     def _finish(self, outcome: Outcome) -> None:
         state.task_ready(self)

@@ -98,8 +98,11 @@ class TaskEvents:
         self._is_due = False
         while self._lines:
             lines: list[str] = []
-            while self._lines and len(lines) < MOST:
-                lines.append(self._lines.popleft())
+            try:
+                while len(lines) < MOST:
+                    lines.append(self._lines.popleft())
+            except IndexError:
+                pass  # all of them; another thread may have taken the last one
             try:
                 self._send(f"[{','.join(lines)}]")
             except Exception as exc:

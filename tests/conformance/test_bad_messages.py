@@ -57,6 +57,7 @@ BAD = {
     "unknown priority": (a_task(an_envelope(priority="URGENT")), "invalid"),
     "unknown type": (a_task(an_envelope(type="never.heard.of")), "no_handler"),
     "an instant without offset": (a_task(an_envelope(created_at="2026-01-01")), "invalid"),
+    "an unknown compression": (a_task(an_envelope(), compression="nonsense"), "invalid"),
     "deeply nested": (a_task("[" * 100_000), "invalid"),
 }
 

@@ -1,12 +1,15 @@
 """Rows of the inbox: who may run what, and the traces that once lost or doubled a message."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import transaction
+from django.db import OperationalError, transaction
 
 from messaging import MessagePriority, MessagingConfig
+from messaging.custody import begin as beginning
 from messaging.custody import hot, inbox, outbox, retention, schedule, shared
 from messaging.custody.arrival import ONLY_COPY, Arrival
 from messaging.custody.begin import MustPark, NotRun, begin
@@ -70,6 +73,27 @@ def test_a_handled_message_is_not_run_again_and_told_again() -> None:
     InboxMessage.objects.update(owes_receipt=False)
     assert isinstance(begin(critical(), "b", REDELIVERED, 3), NotRun)
     assert (row().state, row().owes_receipt) == ("handled", True)
+
+
+def test_a_last_chance_that_did_not_begin_leaves_it_to_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run_of(critical())
+    InboxMessage.objects.update(unended_runs=2)
+    die()
+
+    @contextmanager
+    def on_a_full_disk(**_: Any) -> Iterator[None]:
+        with transaction.atomic():
+            yield
+            raise OperationalError("database or disk is full")
+
+    with monkeypatch.context() as full:
+        full.setattr(beginning, "write_transaction", on_a_full_disk)
+        with pytest.raises(OperationalError):
+            begin(critical(), "b", REDELIVERED, 3)
+    assert RUNS.claim_suspect("another")
+    RUNS.release_suspect("another")
 
 
 def test_a_run_that_lost_its_lease_changes_nothing() -> None:

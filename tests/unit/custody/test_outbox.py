@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from messaging import MessagingConfig, ServiceCommunicator, codec
-from messaging.custody import outbox
+from messaging.custody import inbox, outbox
 from messaging.custody.relay import Relay
 from messaging.envelope import Envelope, MessageKind, MessagePriority, utc_now
 from messaging.errors import BrokerUnavailable
-from messaging.models import OutboxMessage
+from messaging.models import InboxMessage, OutboxMessage
 from tests.unit.test_codec import an_envelope
 
 pytestmark = pytest.mark.django_db
@@ -100,6 +100,23 @@ def test_a_message_that_is_refused_blocks_no_other(communicator: ServiceCommunic
     row = OutboxMessage.objects.get()
     assert (row.message_id, row.failures) == ("large", 1)
     assert "over the limit" in row.last_error
+
+
+def test_a_row_that_cannot_be_read_blocks_no_other(communicator: ServiceCommunicator) -> None:
+    """A row of a later version, after that was rolled back."""
+    outbox.store(a_command(id="unknown"))
+    OutboxMessage.objects.update(envelope="written by a later version")
+    outbox.store(a_command(id="fine"))
+    for message_id in ("unknown", "fine"):
+        inbox.keep_failed(
+            a_command(id=message_id), "b", tries=1, delay_seconds=0, error="at first"
+        )
+    InboxMessage.objects.filter(message_id="unknown").update(envelope="as well")
+    Relay(communicator.bus, "sender").work()
+    assert [each.id for each in received(communicator, "b")] == ["fine", "fine"]
+    row = OutboxMessage.objects.get()
+    assert (row.message_id, row.failures) == ("unknown", 1)
+    assert "not JSON" in row.last_error
 
 
 def test_a_turn_that_fails_for_whatever_reason_is_followed_by_another(

@@ -15,6 +15,7 @@ from messaging.custody.begin import begin
 from messaging.custody.inbox import Run
 from messaging.custody.run_groups import MOST, Expected, RunGroups
 from messaging.custody.runs import RUNS
+from messaging.database_threads import write_transaction
 from messaging.envelope import Envelope
 from messaging.events import message_handled
 from messaging.models import InboxMessage
@@ -129,14 +130,61 @@ def test_what_is_given_back_before_it_began_leaves_no_trace(groups: RunGroups) -
     (only,) = expect(groups, "only")
     told = threading.Event()
     groups.give_back(only, told.set)
-    assert told.is_set()
+    assert told.wait(5)
     assert states() == {}
+
+
+def test_who_gives_back_does_not_wait_for_the_database(groups: RunGroups) -> None:
+    """It is the event loop, which has heartbeats and acknowledgements to see to."""
+    first, second, third = expect(groups, "first", "second", "third")
+    run_of(first)
+    told, is_held, may_go = threading.Event(), threading.Event(), threading.Event()
+
+    def handle_atomically() -> None:
+        with write_transaction():
+            is_held.set()
+            assert may_go.wait(5)
+        connection.close()
+
+    def begin_another() -> None:
+        (another,) = expect(groups, "another")
+        another.begin()
+        connection.close()
+
+    threads = [threading.Thread(target=handle_atomically)]
+    threads[0].start()
+    assert is_held.wait(5)
+    threads.append(threading.Thread(target=begin_another))
+    threads[1].start()
+    eventually(groups._beginning.locked, 5)
+    groups.give_back(second, told.set)
+    groups.abandon()  # third
+    assert not told.is_set()
+    may_go.set()
+    assert told.wait(5)
+    groups.wait(5)
+    for thread in threads:
+        thread.join()
+    assert states()["second"] == states()["third"] == "ready"
+    assert isinstance(third.begin(), Run)
+
+
+def test_handlers_whose_ends_are_their_own_leave_nothing_in_memory(groups: RunGroups) -> None:
+    for number in range(3 * MOST):
+        (each,) = expect(groups, str(number))
+        inbox.done(run_of(each))  # as with atomic=True
+    assert len(groups._waiting) <= 1
+
+
+def test_where_one_death_parks_each_begins_alone() -> None:
+    assert RunGroups("b", 1).expect(critical(), ONLY_COPY) is None
 
 
 def test_a_worker_that_leaves_takes_back_what_no_thread_has(groups: RunGroups) -> None:
     first, second = expect(groups, "first", "second")
     run = run_of(first)
     groups.abandon()
+    groups.wait(5)
     assert states() == {"first": "running", "second": "ready"}
     first.end(run, 0.0)
     assert states() == {"first": "handled", "second": "ready"}

@@ -213,6 +213,27 @@ def test_so_it_is_in_an_event_loop(connect, send, broker, dropped):
         hub.close()
 
 
+def test_a_wake_up_that_a_full_socket_swallowed_is_made_up_for(connect, send, broker):
+    reader = Reader(connect)
+    reader.channel.basic_qos(prefetch_count=900)
+    hub = Hub()
+    reader.connection.register_with_event_loop(hub)
+    try:
+        hub.run_once()
+        for number in range(800):
+            send(number)
+        assert waiting(broker) > 0
+
+        def have_come() -> bool:
+            hub.call_later(0.01, lambda: None)
+            hub.run_once()
+            return len(reader.held) == 800
+
+        eventually(have_come, 10)
+    finally:
+        hub.close()
+
+
 def test_what_a_killed_consumer_was_handed_goes_to_others(connect, send, broker, url):
     ready, start = os.pipe()
     child = os.fork()
