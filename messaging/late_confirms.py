@@ -17,6 +17,8 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+_Name = tuple[str, str]
+
 
 class LateConfirms(Generic[T]):
     """Messages on their way, each under an item of the caller's. Not thread-safe.
@@ -36,10 +38,10 @@ class LateConfirms(Generic[T]):
         self._timeout_seconds = timeout_seconds
         #: Tag of the last message on this channel.
         self._tag = 0
-        #: Sent and not confirmed, by tag: item, message id.
-        self._open: dict[int, tuple[T, str]] = {}
-        #: Ids of what came back because no queue took it, and why; the confirm follows.
-        self._returned: dict[str, Unroutable] = {}
+        #: Sent and not confirmed, by tag: item, and what it is known by when it comes back.
+        self._open: dict[int, tuple[T, _Name]] = {}
+        #: What came back because no queue took it, and why; the confirm follows.
+        self._returned: dict[_Name, Unroutable] = {}
         #: Items that the broker has confirmed. The caller takes them out.
         self.confirmed: deque[T] = deque()
         #: Items that it has not, and never will, with what is known of them: `PublishUncertain`,
@@ -65,7 +67,7 @@ class LateConfirms(Generic[T]):
                 self.heard_at = SYSTEM_CLOCK.monotonic()
             self._publisher.publish(addressed)
             self._tag += 1
-            self._open[self._tag] = item, str(addressed.message.headers.get("id", ""))
+            self._open[self._tag] = item, _name(addressed.message, addressed.routing_key)
         except BaseException:
             # An interrupt, too: nobody knows any more which confirm is for which message.
             self.drop("sending another message failed")
@@ -122,7 +124,7 @@ class LateConfirms(Generic[T]):
         self._returned.clear()
         self._tag = 0
 
-    def _take(self, tag: int, multiple: bool) -> list[tuple[T, str]]:
+    def _take(self, tag: int, multiple: bool) -> list[tuple[T, _Name]]:
         # Here, and not where the connection is read: publishing reads it as well.
         self.heard_at = SYSTEM_CLOCK.monotonic()
         taken = []
@@ -134,8 +136,8 @@ class LateConfirms(Generic[T]):
         return taken
 
     def _on_ack(self, tag: int, multiple: bool) -> None:
-        for item, message_id in self._take(tag, multiple):
-            unroutable = self._returned.pop(message_id, None)
+        for item, name in self._take(tag, multiple):
+            unroutable = self._returned.pop(name, None)
             if unroutable is None:
                 self.confirmed.append(item)
             else:
@@ -146,5 +148,10 @@ class LateConfirms(Generic[T]):
         self.failed += [(item, refusal) for item, _ in self._take(tag, multiple)]
 
     def _on_return(self, _error: Exception, exchange: str, key: str, message: Any) -> None:
-        self._returned[message.headers.get("id", "")] = Unroutable(exchange, key)
+        self._returned[_name(message, key)] = Unroutable(exchange, key)
         self._publisher.forget_declared()
+
+
+def _name(message: Any, routing_key: str) -> _Name:
+    # Not the id alone: copies of one broadcast have the same.
+    return str(message.headers.get("id", "")), routing_key

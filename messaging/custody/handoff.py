@@ -7,18 +7,18 @@ the thread does not get to do falls due and is done by the next relay that looks
 import logging
 import queue
 import threading
-from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from django.db import DatabaseError
 
-from messaging.batches import BROKER_IS_AWAY, Copy
+from messaging.batches import Copy
 from messaging.clock import SYSTEM_CLOCK
 from messaging.custody import epoch, outbox
 from messaging.custody.link import Link
-from messaging.custody.outbox import Key, Published
+from messaging.custody.outbox import Key
+from messaging.custody.sending import Sent, send
 from messaging.database_threads import close_database
-from messaging.envelope import Envelope, utc_now
+from messaging.envelope import Envelope
 from messaging.errors import BrokerError, PublishError
 from messaging.forking import after_fork
 
@@ -139,22 +139,11 @@ class Handoff:
         current, wait = outbox.epoch_now(), self._bus.config.receipt_timeout_seconds
         if not current:
             current = self._begin_first_epoch()
-        errors = self._bus.publish_all(
-            [Copy(each.envelope, each.body, each.key.target or None, 1) for each in batch]
-        )
-        # Marked first: what was confirmed must not go out again for another one's failure.
-        outbox.mark_published(
-            Published(item.key, current, wait)
-            for item, error in zip(batch, errors, strict=True)
-            if error is None
-        )
-        again = utc_now() + timedelta(seconds=outbox.BROKER_AWAY_SECONDS)
-        for item, error in zip(batch, errors, strict=True):
-            if error is not None:
-                refused = not isinstance(error, BROKER_IS_AWAY)
-                if refused:
-                    logger.warning("outbox: %s was refused: %s", item.key, error)
-                outbox.postpone([item.key], again, str(error), refused=refused)
+        rows = [
+            Sent(each.key, Copy(each.envelope, each.body, each.key.target or None, 1), wait)
+            for each in batch
+        ]
+        send(self._bus, rows, current)
 
     def _begin_first_epoch(self) -> str:
         """Put the marker on the broker before anything it could lose."""

@@ -12,13 +12,14 @@ from messaging.batches import BROKER_IS_AWAY, Copy
 from messaging.clock import SYSTEM_CLOCK
 from messaging.custody import epoch, outbox, schedule, shared
 from messaging.custody.link import Link
-from messaging.custody.outbox import ASK_SECONDS, BROKER_AWAY_SECONDS, DueMessage, Published
+from messaging.custody.outbox import ASK_SECONDS, BROKER_AWAY_SECONDS, DueMessage
 from messaging.custody.receipts import Question
 from messaging.custody.retention import Retention
+from messaging.custody.sending import Sent, refuse, send
 from messaging.custody.targets import Targets
 from messaging.database_threads import close_database
 from messaging.envelope import utc_now
-from messaging.errors import BrokerError, DecodeError, MessagingError, PublishUncertain
+from messaging.errors import BrokerError, DecodeError, PublishUncertain
 from messaging.events import STUCK_AT, broker_lost, broker_recovered, emit, message_stuck
 from messaging.forking import no_fork_meanwhile
 from messaging.models import OutboxState
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Longest pause between tries of a message that the broker refuses.
-REFUSED_CAP_SECONDS: Final = 300.0
 #: How often to look whether the broker still has what it had.
 EPOCH_SECONDS: Final = 5.0
 #: What was published so long before a connection broke may have been lost with it.
@@ -163,43 +162,32 @@ class Relay:
             try:
                 envelope = codec.decode(row.body)
             except DecodeError as exc:  # of a later version, perhaps
-                self._refuse(row, exc)
+                refuse(row.key, row.failures, exc)
             else:
                 copy = Copy(envelope, row.body, row.key.target or None, row.publishes + 1)
-                outgoing.append((row, wait_seconds, copy))
-        errors = self._bus.publish_all([copy for _, _, copy in outgoing])
-        published, refused, away = [], [], []
-        for (row, wait_seconds, copy), error in zip(outgoing, errors, strict=True):
-            if error is None:
-                published.append(Published(row.key, current, wait_seconds))
-                if copy.publishes == STUCK_AT:
-                    emit(message_stuck, self._service, envelope=copy.envelope, tries=STUCK_AT)
-            elif isinstance(error, BROKER_IS_AWAY):
-                away.append((row.key, error))
-            else:
-                refused.append((row, error))
-        outbox.mark_published(published)
-        for row, error in refused:
-            self._refuse(row, error)
-        if away:
-            _, first = away[0]
-            again = _after(BROKER_AWAY_SECONDS)
-            outbox.postpone([key for key, _ in away], again, str(first), refused=False)
-            raise first
-
-    def _refuse(self, row: DueMessage, error: MessagingError) -> None:
-        """Keep a message the broker did not accept, with the reason, and try it less often."""
-        pause = min(REFUSED_CAP_SECONDS, 2.0 ** min(row.failures, 16))
-        logger.error("relay: %s was refused, again in %g s: %s", row.key, pause, error)
-        outbox.postpone([row.key], _after(pause), str(error), refused=True)
+                outgoing.append(Sent(row.key, copy, wait_seconds, row.failures))
+        errors = send(self._bus, outgoing, current)
+        for sent, error in zip(outgoing, errors, strict=True):
+            if error is None and sent.copy.publishes == STUCK_AT:
+                emit(message_stuck, self._service, envelope=sent.copy.envelope, tries=STUCK_AT)
+        for error in errors:
+            if isinstance(error, BROKER_IS_AWAY):
+                raise error
 
     def _ask(self, rows: list[DueMessage]) -> None:
         """Ask receivers for the outcome of what they have had for long."""
         by_receiver: dict[tuple[str, str], list[Question]] = {}
+        asked = []
         for row in rows:
             if shared.note_received(row.key):
-                continue  # its row is here: open still, or settled just now
-            envelope = codec.decode(row.body)
+                asked.append(row.key)  # its row is here: open still, or settled just now
+                continue
+            try:
+                envelope = codec.decode(row.body)
+            except DecodeError as exc:
+                refuse(row.key, row.failures, exc)
+                continue
+            asked.append(row.key)
             question = Question(
                 envelope.id,
                 envelope.generation,
@@ -210,7 +198,7 @@ class Relay:
             by_receiver.setdefault(receiver, []).append(question)
         for (custodian, target), questions in by_receiver.items():
             self._link.ask(custodian, target, questions)
-        outbox.postpone([row.key for row in rows], _after(ASK_SECONDS), refused=False)
+        outbox.postpone(asked, _after(ASK_SECONDS), refused=False)
 
     def _publish_inbox(self) -> int:
         schedule.end_dead_runs()

@@ -58,12 +58,6 @@ def set_room(db: sqlite3.Connection, queue_id: int, session_id: int, tag: str, r
     )
 
 
-def leases_of(db: sqlite3.Connection, session_id: int) -> set[int]:
-    """Return the messages a session has leases on."""
-    rows = db.execute(statements.SESSION_LEASES, {"session_id": session_id}).fetchall()
-    return {row[0] for row in rows}
-
-
 class Strays:
     """Finds leases of a session that its consumers were not told of. For the draining thread.
 
@@ -98,4 +92,5 @@ class Strays:
 
     def among(self, db: sqlite3.Connection, session_id: int) -> set[int]:
         """Return the session's leases that nobody here knows of now."""
-        return leases_of(db, session_id) - self._known()
+        rows = db.execute(statements.SESSION_LEASES, {"session_id": session_id}).fetchall()
+        return {row[0] for row in rows} - self._known()

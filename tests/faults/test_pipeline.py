@@ -13,8 +13,10 @@ import pytest
 from kombu import Connection
 
 from messaging import MessagePriority, ServiceCommunicator, codec
+from messaging.batches import Copy
 from messaging.context import handling
-from messaging.envelope import Envelope
+from messaging.envelope import Envelope, MessageKind
+from messaging.errors import Unroutable
 from messaging.events import message_published
 from messaging.models import OutboxMessage
 from tests.support.brokers import BROKERS, require
@@ -222,3 +224,32 @@ def test_a_child_of_multiprocessing_waits_for_its_confirms(installation: Install
     child.join(30)
     assert child.exitcode == 0
     assert len(queued(installation)) == 300
+
+
+@pytest.mark.parametrize("order", [("one", "two"), ("two", "one")])
+def test_copies_of_one_broadcast_are_told_apart(
+    installation: Installation, order: tuple[str, str]
+) -> None:
+    installation._services |= {"one", "two"}
+    sender = installation.communicator()
+    envelope = sender._composer.compose(
+        MessageKind.COMMAND, "news", {}, target="one", priority=MessagePriority.CRITICAL
+    )
+    copy = Copy(envelope, codec.encode(envelope, None), "one", 1)
+    with sender.bus._batches._late.publisher() as late:
+        for number, service in enumerate(order):
+            late.publish(number, sender.bus.addressed(copy._replace(to=service)))
+        late.wait()
+        late.confirmed.clear()
+        with sender.bus.publisher() as publisher:
+            publisher.delete_queue(sender.bus.topology.queue_name("two"))
+        # As RabbitMQ may confirm them: both by one word, after what came back.
+        late._publisher._channel.events["basic_ack"].clear()
+        for number, service in enumerate(order):
+            late.publish(number, sender.bus.addressed(copy._replace(to=service)))
+        eventually(lambda: late.read(0.1) or late._returned)
+        late._on_ack(4, True)
+        assert list(late.confirmed) == [order.index("one")]
+        ((number, error),) = late.failed
+        assert number == order.index("two")
+        assert isinstance(error, Unroutable)

@@ -117,6 +117,11 @@ def test_a_row_that_cannot_be_read_blocks_no_other(communicator: ServiceCommunic
     row = OutboxMessage.objects.get()
     assert (row.message_id, row.failures) == ("unknown", 1)
     assert "not JSON" in row.last_error
+    # So it is once its receiver has it, and is asked what became of it.
+    OutboxMessage.objects.update(state="accepted", under_custody=True, due_at=utc_now())
+    outbox.store(a_command(id="next"))
+    Relay(communicator.bus, "sender").work()
+    assert [each.id for each in received(communicator, "b")] == ["next"]
 
 
 def test_a_turn_that_fails_for_whatever_reason_is_followed_by_another(
