@@ -8,3 +8,4 @@ from messaging.apps import configured
 communicator = ServiceCommunicator(configured().gateway_name, version="0.1.0")
 communicator.parking = StoredParking(communicator)
 communicator.subscribers_of = registry.subscribers_of
+communicator.bus.is_down = registry.is_down

@@ -10,10 +10,8 @@ django.setup()
 import gateway_app.handlers  # noqa: E402, F401 - Django first; registers themselves
 from gateway_app.beat import schedule_for  # noqa: E402
 from gateway_app.bus import communicator  # noqa: E402
-from gateway_app.registry import is_down  # noqa: E402
 
 app = communicator.celery_app
-communicator.bus.is_down = is_down
 app.conf.update(
     beat_scheduler="gateway_app.beat:BusScheduler",
     beat_schedule=schedule_for(communicator.bus.config),

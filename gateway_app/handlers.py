@@ -4,10 +4,16 @@ import logging
 import zlib
 from typing import Any
 
-from gateway_app import deadletters, health, registry
+from gateway_app import deadletters, registry
 from gateway_app.bus import communicator
-from gateway_app.registrations import InvalidRegistration, Registration, identify
-from gateway_app.snapshot import snapshot
+from gateway_app.health import rounds
+from gateway_app.registry.registrations import (
+    Heartbeat,
+    InvalidRegistration,
+    Registration,
+    identify,
+)
+from gateway_app.registry.snapshot import snapshot
 from messaging import Envelope, MessagePriority, Reject, ServiceNotFound
 from messaging.deadletter import DeadLetter
 from messaging.envelope import is_service_name, utc_now
@@ -51,13 +57,15 @@ def register(data: Any, message: Envelope) -> None:
 @communicator.on_message(ANNOUNCE)
 def announce(data: Any) -> None:
     """Note a heartbeat; ask an instance that nobody knows to register."""
-    name, instance_id = identify(data)
-    heard = registry.announce(instance_id, utc_now())
+    said = Heartbeat.from_json(data)
+    heard = registry.announce(
+        said.instance_id, utc_now(), load_json=said.load_json, checks_json=said.checks_json
+    )
     if heard is registry.Heard.UNKNOWN:
         communicator.tell(
-            name,
+            said.name,
             REGISTRATION_WANTED,
-            {"id": instance_id},
+            {"id": said.instance_id},
             expires_in=communicator.bus.config.heartbeat_seconds,
         )
 
@@ -93,11 +101,11 @@ def keep_dead_letter(data: Any) -> None:
 
 @communicator.on_message(REGISTRY_SWEEP)
 def sweep(_data: Any) -> None:
-    """Look for instances that fell silent. Sent by beat."""
+    """Look for instances that fell silent, and for what time has ended. Sent by beat."""
     registry.sweep(utc_now())
 
 
 @communicator.on_message(HEALTH_ROUND)
 def check_health(_data: Any) -> None:
     """Ask every service how it is. Sent by beat."""
-    health.run_round(communicator)
+    rounds.run_round(communicator)

@@ -177,7 +177,7 @@ class Stack:
     def _is_up(self, service: str) -> bool:
         """Return whether an instance is UP that said so after this stack began to start."""
         try:
-            entry = self._communicator.discover(service, timeout=ANSWER_SECONDS)
+            entry = self._communicator.discover(service, timeout=ANSWER_SECONDS, fresh=True)
         except MessagingError:
             return False
         return any(self._is_fresh(instance) for instance in entry["instances"])

@@ -114,6 +114,8 @@ def _next_step(
 
 
 def _next_for(row: OutboxMessage) -> str:
+    if row.held_at is not None:
+        return f"start {row.target}: the message is held here until an instance of it serves"
     is_late = row.due_at is not None and (utc_now() - row.due_at).total_seconds() > 60
     if is_late:
         return "start a worker or bus_relay on this database: what is due is not being done"

@@ -7,6 +7,7 @@ from messaging.envelope import Envelope, MessagePriority
 from messaging.errors import (
     BrokerUnavailable,
     ConfigurationError,
+    InvalidData,
     MessagingError,
     PublishUncertain,
     Reject,
@@ -15,13 +16,14 @@ from messaging.errors import (
     Retry,
     ServiceNotFound,
 )
-from messaging.registration import Route
 from messaging.retry import RetryPolicy
+from messaging.routes import Route
 
 __all__ = [
     "BrokerUnavailable",
     "ConfigurationError",
     "Envelope",
+    "InvalidData",
     "MessageBus",
     "MessagePriority",
     "MessagingConfig",

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from messaging.envelope import Envelope, MessageKind, new_message_id, utc_now
-from messaging.errors import AlreadySettled, RemoteError
+from messaging.errors import AlreadySettled, NoHandler, Reject, RemoteError
 
 #: Header of a reply that carries an error instead of an answer.
 ERROR_HEADER: Final = "error"
@@ -42,6 +42,10 @@ def error_reply_to(request: Envelope, source: str, error: BaseException) -> Enve
         "message": getattr(error, "message", None) or str(error),
         "retryable": retryable,
     }
+    if isinstance(error, Reject | NoHandler):
+        # Not of a `RemoteError`: what a third service said of another question, such as that there
+        # is no such thing, says nothing about this one.
+        described["code"] = error.code
     return replace(reply_to(request, source, None), headers={ERROR_HEADER: described})
 
 
@@ -56,6 +60,7 @@ def error_from(reply: Envelope) -> RemoteError | None:
         str(described.get("type") or "Error"),
         str(described.get("message") or ""),
         retryable=described.get("retryable") is True,
+        code=str(described.get("code") or ""),
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from messaging.clock import Clock
 from messaging.deadletter import DeadLetterReason
 from messaging.envelope import Envelope
-from messaging.errors import LeaseLost, Reject, Retry
+from messaging.errors import InvalidData, LeaseLost, Reject, Retry
 from messaging.events import emit, message_failed
 from messaging.retry import RetryPolicy
 
@@ -103,7 +103,9 @@ def next_step(error: BaseException, policy: RetryPolicy, attempt: int) -> Later 
         attempt: the number of that attempt.
     """
     if isinstance(error, Reject):
-        return GiveUp(reason=DeadLetterReason.REJECTED, error=error.reason)
+        is_invalid = error.code == InvalidData.code
+        reason = DeadLetterReason.INVALID if is_invalid else DeadLetterReason.REJECTED
+        return GiveUp(reason=reason, error=error.reason)
     delay = policy.delay_after(attempt)
     if delay is None or isinstance(error, policy.give_up_on):
         return GiveUp(reason=DeadLetterReason.ATTEMPTS_EXHAUSTED, error=error)

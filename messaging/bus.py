@@ -4,7 +4,7 @@ import functools
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from kombu import Connection
 
@@ -13,6 +13,7 @@ from messaging.batches import BatchPublisher, Copy
 from messaging.brokers import profile_for
 from messaging.clock import SYSTEM_CLOCK, Clock
 from messaging.config import MessagingConfig
+from messaging.custody.down import DownTargets
 from messaging.dispatch import Dispatch
 from messaging.envelope import Envelope, MessageKind, MessagePriority
 from messaging.errors import MessagingError
@@ -26,6 +27,9 @@ from messaging.retry import RetryPolicy
 from messaging.round_trips import RoundTrips
 from messaging.topology import Topology
 from messaging.wire import WireMessage, to_wire
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 logger = logging.getLogger(__name__)
 
@@ -55,8 +59,10 @@ class MessageBus:
         )
         self._batches = BatchPublisher(self, self._open_late_publisher)
         self.round_trips = RoundTrips(self)
-        #: Whether a service is known to be down; set by who keeps the registry.
-        self.is_down: Callable[[str], bool] = lambda _service: False
+        #: Whether a service is known to serve nobody; set by who keeps the registry, and asked
+        #: through `down`. None: nobody here knows.
+        self.is_down: Callable[[str], bool] | None = None
+        self.down = DownTargets(self)
 
     def subscribe(
         self,
@@ -66,6 +72,7 @@ class MessageBus:
         retry: RetryPolicy | None = None,
         atomic: bool = False,
         timeout: float | None = None,
+        schema: "type[BaseModel] | None" = None,
         built_in: bool = False,
     ) -> Handler:
         """Have messages whose type matches the pattern handed to the function.
@@ -76,13 +83,20 @@ class MessageBus:
             retry: when to try again; None: the default of the message's priority.
             atomic: whether it runs in the transaction that notes the message as handled.
             timeout: seconds one run may take; None: ``handler_timeout_seconds``.
+            schema: a pydantic model; the function gets an instance of it, validated.
             built_in: the library's own; not bound to broadcasts.
 
         Raises:
-            ConfigurationError: no pattern, a second handler for it, or another signature.
+            ConfigurationError: no pattern, a second handler for it, another signature, no model.
         """
         return self.handlers.add(
-            pattern, function, retry=retry, atomic=atomic, timeout=timeout, built_in=built_in
+            pattern,
+            function,
+            retry=retry,
+            atomic=atomic,
+            timeout=timeout,
+            schema=schema,
+            built_in=built_in,
         )
 
     def publish(self, envelope: Envelope, *, to: str | None = None, publishes: int = 0) -> None:
@@ -154,9 +168,11 @@ class MessageBus:
         """Return how many bytes a message of this type may have; None: no limit."""
         return None if message_type in UNLIMITED_TYPES else self.config.max_message_bytes
 
-    def keeps_custody(self, message_type: str, priority: MessagePriority | str) -> bool:
+    def keeps_custody(
+        self, message_type: str, priority: MessagePriority | str, *, durable: bool = False
+    ) -> bool:
         """Return whether a message is answered for until its outcome is known."""
-        is_kept = priority == MessagePriority.CRITICAL or self.config.ledger == "all"
+        is_kept = durable or priority == MessagePriority.CRITICAL or self.config.ledger == "all"
         return is_kept and message_type not in PERISHABLE
 
     def publisher(self) -> AbstractContextManager[Publisher]:

@@ -5,24 +5,25 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from messaging.answers import AnsweredRequests, reply_to
-from messaging.bus import MessageBus
 from messaging.compose import Composer
 from messaging.config import MessagingConfig
+from messaging.directory import Directory
 from messaging.envelope import Envelope, MessageKind, MessagePriority, is_service_name
 from messaging.errors import ConfigurationError
 from messaging.parking import Parking
 from messaging.presence import Presence
-from messaging.registration import DISCOVER, Identity, Route
+from messaging.registration import DISCOVER, Identity, checked_metadata
 from messaging.requester import Requester
-from messaging.retry import RetryPolicy
+from messaging.routes import Route
+from messaging.subscriber import Subscriber
 
 if TYPE_CHECKING:
     from messaging.worker.app import BusApp
 
-F = TypeVar("F", bound=Callable[..., Any])
+C = TypeVar("C", bound=Callable[[], Any])
 
 
-class ServiceCommunicator:
+class ServiceCommunicator(Subscriber):
     """Sends, broadcasts, asks, answers and handles messages under the name of one service.
 
     Thread-safe; safe across forks. Opens no connection and no database before the first use.
@@ -34,6 +35,7 @@ class ServiceCommunicator:
         health_endpoint: path of the service's own HTTP health endpoint, if it has a server.
         host: where that server is reached; None: this host.
         port: of that server.
+        metadata: what else the registry shall show of this instance, a JSON object up to 4 KB.
         config: the settings; None: ``settings.MESSAGING``, read when first needed.
     """
 
@@ -46,6 +48,7 @@ class ServiceCommunicator:
         health_endpoint: str | None = None,
         host: str | None = None,
         port: int | None = None,
+        metadata: Mapping[str, Any] | None = None,
         config: MessagingConfig | None = None,
     ) -> None:
         if not is_service_name(name):
@@ -58,11 +61,11 @@ class ServiceCommunicator:
             version=version,
             port=port,
             health_endpoint=health_endpoint,
-            routes=[Identity.as_route(route) for route in routes],
+            routes=[Route.of(route) for route in routes],
+            metadata=checked_metadata(metadata),
             **where,
         )
-        self._config = config
-        self._subscribed: list[Callable[[MessageBus], object]] = []
+        super().__init__(config)
         self._answered = AnsweredRequests()
         self._composer = Composer(name)
         #: Where messages go that this service gives up.
@@ -78,18 +81,6 @@ class ServiceCommunicator:
         return self.identity.name
 
     @functools.cached_property
-    def bus(self) -> MessageBus:
-        """The bus underneath."""
-        if self._config is None:
-            from messaging.apps import configured
-
-            self._config = configured()
-        bus = MessageBus(self._config)
-        for subscribe in self._subscribed:
-            subscribe(bus)
-        return bus
-
-    @functools.cached_property
     def celery_app(self) -> "BusApp":
         """The Celery app that ``celery -A … worker`` finds. Imports Celery when first asked."""
         from messaging.worker.app import create_app
@@ -100,36 +91,32 @@ class ServiceCommunicator:
     def _requester(self) -> Requester:
         return Requester(self.bus, self._composer, self.name)
 
-    def on_message(
-        self,
-        pattern: str,
-        *,
-        retry: RetryPolicy | None = None,
-        atomic: bool = False,
-        timeout: float | None = None,
-    ) -> Callable[[F], F]:
-        """Register the decorated function for the messages whose type matches the pattern.
+    @functools.cached_property
+    def _directory(self) -> Directory:
+        def ask(service: str, timeout: float) -> dict[str, Any]:
+            gateway = self.bus.config.gateway_name
+            return dict(self.request(gateway, DISCOVER, {"name": service}, timeout=timeout))
 
-        The function takes ``(data)`` or ``(data, message)`` and may be ``async def``. What it
-        returns answers a request. It may be called again with the same message: after an
-        exception as ``retry`` says, and after the loss of a worker. `messaging.Reject` parks the
-        message, `messaging.Retry` tries it again later.
+        return Directory(ask, self.bus.config.heartbeat_seconds)
+
+    def health_check(self, name: str, *, every: float = 30.0) -> Callable[[C], C]:
+        """Have workers run the decorated function as a check of what the service depends on.
+
+        It takes no arguments and may be ``async def``. Returning None passes; a text, or whatever
+        it raises, fails with that text. It runs at the start and then every so many seconds, on a
+        thread of its own. A check that takes longer than its period has failed until it ends. A
+        failing check makes the instance SUSPECT in the registry; it is served all the same.
 
         Args:
-            pattern: a type, or an AMQP topic pattern: ``document.*``, ``document.#``.
-            retry: when to try again; None: what holds for the message's priority.
-            atomic: run it in a database transaction that also notes the message as handled: what
-                it writes to that database happens once, however often the message comes. Not for
-                ``async def``. CRITICAL sent from inside goes out with the commit.
-            timeout: seconds it may take; after that another worker may begin it again, and what
-                this run does is refused. None: ``handler_timeout_seconds``.
+            name: shown in the registry.
+            every: seconds between two runs, 1 at least.
 
         Raises:
-            ConfigurationError: no pattern, a second handler for it, or another signature.
+            ConfigurationError: a name or period is not valid, or the function takes arguments.
         """
 
-        def register(function: F) -> F:
-            self._subscribe(pattern, function, retry=retry, atomic=atomic, timeout=timeout)
+        def register(function: C) -> C:
+            self.presence.checks.add(name, function, every)
             return function
 
         return register
@@ -146,6 +133,7 @@ class ServiceCommunicator:
         correlation_id: str | None = None,
         headers: Mapping[str, Any] | None = None,
         dedup_key: str | None = None,
+        durable: bool = False,
     ) -> str:
         """Send a command to one service; it waits there, also for a service never started.
 
@@ -167,6 +155,8 @@ class ServiceCommunicator:
             headers: free for the application.
             dedup_key: what this service sends under one key is one message, sent again or not:
                 it is handled once by each receiver, as long as that remembers it.
+            durable: kept in the database until the receiver has told the outcome, as CRITICAL
+                always is, and tried as often as its priority says.
 
         Returns:
             The message id.
@@ -188,7 +178,7 @@ class ServiceCommunicator:
             correlation_id=correlation_id,
             headers=headers,
             dedup_key=dedup_key,
-            under_custody=self.bus.keeps_custody(message_type, priority),
+            under_custody=self.bus.keeps_custody(message_type, priority, durable=durable),
         )
         return self.bus.dispatch.send(envelope, delay=delay, may_repeat=dedup_key is not None)
 
@@ -314,21 +304,31 @@ class ServiceCommunicator:
             self.bus.round_trips.reply(reply, message.reply_to)
         return reply.id
 
-    def discover(self, service: str, *, timeout: float | None = None) -> dict[str, Any]:
-        """Ask the gateway's registry about a service.
+    def discover(
+        self, service: str, *, timeout: float | None = None, fresh: bool = False
+    ) -> dict[str, Any]:
+        """Return what the gateway's registry says of a service.
+
+        An answer is given again for ``heartbeat_seconds``. When the gateway cannot be asked or
+        fails, the last one it gave is returned, however old: ``as_of`` tells.
+
+        Args:
+            service: its name.
+            timeout: seconds to wait for the gateway, as with `request`; with an old answer at hand
+                it is ``heartbeat_seconds`` at most, and not again for as long.
+            fresh: ask in any case, and have the error rather than an old answer.
 
         Returns:
             ``{name, state, version, instances: […], routes, handles, subscriptions}``, as one
-            entry of ``bus_services --json``.
+            entry of ``bus_services --json``, and ``as_of``, when the gateway said so (ISO 8601).
 
         Raises:
-            ServiceNotFound: the gateway never started, or RemoteError: it knows no such service.
-            RequestTimeout, BrokerUnavailable: as with `request`.
+            RemoteError: the gateway knows no such service.
+            ServiceNotFound: nothing is known, and the gateway never started.
+            RequestTimeout, BrokerUnavailable: nothing is known; else as with `request`.
         """
-        answer = self.request(
-            self.bus.config.gateway_name, DISCOVER, {"name": service}, timeout=timeout
-        )
-        return dict(answer)
+        seconds = self.bus.config.request_timeout_seconds if timeout is None else timeout
+        return self._directory.find(service, seconds, fresh=fresh)
 
     def tell(self, target: str, message_type: str, data: Any, *, expires_in: float) -> None:
         """Send a command that is worth nothing once it is late: never kept in the database.
@@ -358,14 +358,3 @@ class ServiceCommunicator:
     def was_answered(self, message: Envelope) -> bool:
         """Return whether `respond` has answered this request."""
         return message.id in self._answered
-
-    def subscribe_built_in(self, pattern: str, function: Callable[..., Any]) -> None:
-        """Register one of the library's own handlers; the service may replace it."""
-        self._subscribe(pattern, function, built_in=True)
-
-    def _subscribe(self, pattern: str, function: Callable[..., Any], **options: Any) -> None:
-        # Handlers are registered at import, before settings may be read: the bus comes later.
-        if "bus" in self.__dict__:
-            self.bus.subscribe(pattern, function, **options)
-        else:
-            self._subscribed.append(lambda bus: bus.subscribe(pattern, function, **options))

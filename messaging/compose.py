@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final
 
-from messaging.context import current_message
+from messaging.context import current_message, current_trace
 from messaging.envelope import (
     NO_HEADERS,
     Envelope,
@@ -91,7 +91,7 @@ class Composer:
             correlation_id=correlation_id or (cause.correlation_id if cause else message_id),
             causation_id=cause.id if cause else None,
             reply_to=reply_to,
-            traceparent=cause.traceparent if cause else None,
+            traceparent=current_trace(),
             headers=read_only(headers) if headers else NO_HEADERS,
             custodian=self._source if under_custody else None,
         )

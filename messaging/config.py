@@ -37,6 +37,31 @@ class MessagingConfig:
     gone_seconds: float = 600.0
     #: How often the gateway asks every service for its health.
     health_check_seconds: float = 30.0
+    #: How long the health endpoint of an instance may take.
+    probe_timeout_seconds: float = 0.5
+    #: So many failures of it in a row: DOWN. One success: up again.
+    probe_failures: int = 3
+    #: What waited for a service that was down is let out in batches that double every
+    #: ``heartbeat_seconds``, the first of this size.
+    ramp_batch: int = 100
+
+    #: HTTP gateway: longest wait for the head of a proxied response, and between its parts.
+    http_timeout_seconds: float = 30.0
+    #: Longest wait for a connection to an instance.
+    http_connect_seconds: float = 1.0
+    #: Largest body that is proxied; what goes over the bus has ``max_message_bytes``.
+    http_max_body_bytes: int = 1_073_741_824
+    #: Requests at one time: in one process of the gateway, and of one client there.
+    http_concurrency: int = 1000
+    http_client_concurrency: int = 200
+    #: Requests a second of one client to one route; 0: as many as it likes.
+    http_rate: float = 0.0
+    #: Failures in a row after which an instance gets no proxied request for a while...
+    breaker_failures: int = 5
+    #: ...this long; then one request tries it.
+    breaker_open_seconds: float = 10.0
+    #: Origins whose pages may call ``/api/``, separated by commas; ``*``: all.
+    cors_origins: str = ""
 
     #: How long `request` waits for an answer where the caller names no timeout.
     request_timeout_seconds: float = 30.0
@@ -117,8 +142,9 @@ class MessagingConfig:
         for name in _POSITIVE:
             if getattr(self, name) <= 0:
                 raise _wrong(name, "expected more than 0", getattr(self, name))
-        if self.ageing_seconds < 0:
-            raise _wrong("ageing_seconds", "expected 0 or more", self.ageing_seconds)
+        for name in ("ageing_seconds", "http_rate"):
+            if getattr(self, name) < 0:
+                raise _wrong(name, "expected 0 or more", getattr(self, name))
         if not self.suspect_seconds < self.down_seconds < self.gone_seconds:
             raise _wrong("down_seconds", "expected suspect < down < gone", self.down_seconds)
         if self.suspect_seconds < 2 * self.heartbeat_seconds:
@@ -131,6 +157,16 @@ _POSITIVE = (
     "heartbeat_seconds",
     "suspect_seconds",
     "health_check_seconds",
+    "probe_timeout_seconds",
+    "probe_failures",
+    "ramp_batch",
+    "http_timeout_seconds",
+    "http_connect_seconds",
+    "http_max_body_bytes",
+    "http_concurrency",
+    "http_client_concurrency",
+    "breaker_failures",
+    "breaker_open_seconds",
     "request_timeout_seconds",
     "broker_timeout_seconds",
     "max_message_bytes",

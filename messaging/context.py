@@ -7,11 +7,28 @@ from contextvars import ContextVar
 from messaging.envelope import Envelope
 
 _current: ContextVar[Envelope | None] = ContextVar("messaging_current", default=None)
+_trace: ContextVar[str | None] = ContextVar("messaging_trace", default=None)
 
 
 def current_message() -> Envelope | None:
     """Return the message this thread or task is handling; None outside of handlers."""
     return _current.get()
+
+
+def current_trace() -> str | None:
+    """Return the W3C ``traceparent`` of what is going on here; None: it belongs to no trace."""
+    message = _current.get()
+    return _trace.get() if message is None else message.traceparent
+
+
+@contextmanager
+def tracing(traceparent: str) -> Iterator[None]:
+    """Have what is sent within the block, outside of handlers, belong to this trace."""
+    token = _trace.set(traceparent)
+    try:
+        yield
+    finally:
+        _trace.reset(token)
 
 
 @contextmanager

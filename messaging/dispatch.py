@@ -3,13 +3,13 @@
 import atexit
 from typing import TYPE_CHECKING, Final
 
-from django.db import transaction
+from django.db import DatabaseError, transaction
 
 from messaging import codec
 from messaging.context import current_message
 from messaging.database_threads import close_database, on_event_loop
 from messaging.envelope import Envelope, MessageKind, MessagePriority
-from messaging.errors import BrokerError, PublishUncertain
+from messaging.errors import BrokerError, PublishError, PublishUncertain
 
 if TYPE_CHECKING:
     from messaging.bus import MessageBus
@@ -99,14 +99,28 @@ class Dispatch:
         return self._started_handoff
 
     def _accept(self, envelope: Envelope, delay: float | None) -> None:
-        """Take custody: a row in the caller's transaction, published once that is committed."""
-        from messaging.custody import outbox
+        """Take custody: a row in the caller's transaction, published once that is committed.
+
+        Where its target is known to be down the row is held instead.
+        """
+        from messaging.custody import held, outbox
 
         body = self._encode(envelope)
         # An event goes to the gateway, which makes a copy for each subscriber.
         is_event = envelope.kind is MessageKind.EVENT and not envelope.target
         to = self._bus.config.gateway_name if is_event else envelope.target
-        key = outbox.store(
+        if not delay and self._is_down(to):
+            outbox.store(
+                envelope,
+                to=to,
+                body=body,
+                delay_seconds=held.HOLD_SECONDS,
+                error=held.why(to),
+                under_custody=True,
+                held=True,
+            )
+            return
+        is_new = outbox.store(
             envelope,
             to=to,
             body=body,
@@ -114,13 +128,21 @@ class Dispatch:
             delay_seconds=delay or (outbox.CLAIM_SECONDS if self._handoff.has_room else 0.0),
             under_custody=True,
         )
-        if delay:
+        # What was there before is published as it was said then, whatever has the same id now.
+        if delay or not is_new:
             return
+        key = outbox.Key(envelope.id, to, envelope.generation)
         if on_event_loop():
             self._handoff.give(key, envelope, body)  # committed by itself
         else:
             handoff = self._handoff
             transaction.on_commit(lambda: handoff.give(key, envelope, body), robust=True)
+
+    def _is_down(self, target: str) -> bool:
+        try:
+            return self._bus.down.includes(target)
+        except DatabaseError as exc:
+            raise PublishError(f"it is not known whether {target} is down: {exc}") from exc
 
     def _store(self, envelope: Envelope, delay: float, error: str) -> None:
         from messaging.custody import outbox

@@ -26,9 +26,10 @@
     HandlerSignal                       control flow, raised by handlers, never an error
     ├─ Retry                            try again later
     └─ Reject                           park as a dead letter now
+        └─ InvalidData                  the data is not what the handler takes
 """
 
-from typing import Any
+from typing import Any, ClassVar, Final
 
 
 class MessagingError(Exception):
@@ -139,6 +140,8 @@ class RequestError(MessagingError):
 class NoHandler(RequestError):
     """The service has no handler for a request of this type. Asking again changes nothing."""
 
+    code: ClassVar = "no_handler"
+
 
 class ServiceNotFound(RequestError):
     """No service of that name has ever started on this broker. The request was not sent.
@@ -178,13 +181,18 @@ class RemoteError(RequestError):
         type: class name of the error at the other side.
         message: its text.
         retryable: whether the other side says that asking again may help.
+        code: for programs: one of `REJECT_CODES`, ``no_handler``, or empty where the handler
+            failed rather than refused.
     """
 
-    def __init__(self, type: str, message: str, *, retryable: bool = False) -> None:
+    def __init__(
+        self, type: str, message: str, *, retryable: bool = False, code: str = ""
+    ) -> None:
         super().__init__(f"{type}: {message}")
         self.type = type
         self.message = message
         self.retryable = retryable
+        self.code = code
 
 
 class HandlerSignal(Exception):
@@ -203,13 +211,45 @@ class Retry(HandlerSignal):
         self.delay_seconds = delay_seconds
 
 
+#: What a handler can say to programs when it refuses a message. The gateway has an HTTP status for
+#: each.
+REJECT_CODES: Final = frozenset({"rejected", "invalid", "not_found", "conflict", "forbidden"})
+
+
 class Reject(HandlerSignal):
-    """Park this message as a dead letter now, without another attempt.
+    """Park this message as a dead letter now, without another attempt; answer a request with it.
+
+    Attributes:
+        reason: text for people.
+        code: one of `REJECT_CODES`, for programs.
 
     Args:
-        reason: text for people, stored with the dead letter.
+        reason: stored with the dead letter, or told to the requester.
+        code: None: what the class says, ``rejected`` unless a subclass says something else.
+
+    Raises:
+        ValueError: there is no such code.
     """
 
-    def __init__(self, reason: str) -> None:
+    code: str = "rejected"
+
+    def __init__(self, reason: str, code: str | None = None) -> None:
         super().__init__(reason)
         self.reason = reason
+        if code is not None:
+            self.code = code
+        if self.code not in REJECT_CODES:
+            raise ValueError(
+                f"{type(self).__name__}: expected a code out of {sorted(REJECT_CODES)}, "
+                f"got {self.code!r}"
+            )
+
+
+class InvalidData(Reject):
+    """The data is not what the handler takes. Sending the same again changes nothing.
+
+    Raised by the bus where ``on_message`` has a ``schema``; handlers may raise it as well. What
+    was no request becomes a dead letter with the reason ``invalid``.
+    """
+
+    code = "invalid"

@@ -32,6 +32,9 @@ STUCK_AT: Final = 10
 broker_lost = Signal()
 #: It can again.
 broker_recovered = Signal()
+#: An instance of the service ``sender`` is in another state; sent in the gateway, once that is on
+#: record. ``instance_id``, ``previous_state`` (empty: it is new), ``state``, ``cause`` (text)
+service_state_changed = Signal()
 
 
 def emit(signal: Signal, sender: str, **arguments: Any) -> None:

@@ -3,13 +3,17 @@
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from messaging.async_loop import run_coroutine
 from messaging.envelope import Envelope, MessagePriority
 from messaging.errors import ConfigurationError
 from messaging.patterns import is_literal, is_pattern, matches, specificity
 from messaging.retry import DEFAULT_POLICIES, RetryPolicy
+from messaging.schemas import json_schema, require_model, validated
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +29,8 @@ class Handler:
     atomic: bool = False
     #: Seconds one run may take; None: the setting.
     timeout: float | None = None
+    #: What the data is validated by, a model of pydantic's; None: it comes as it is.
+    schema: "type[BaseModel] | None" = None
     #: The library's own: answered by every service, not bound to broadcasts.
     built_in: bool = False
     #: The gateway's: returns how many copies of a broadcast it made.
@@ -51,8 +57,13 @@ class Handler:
             return self.call(envelope)
 
     def call(self, envelope: Envelope) -> Any:
-        """Run the function and return what it returns; an async one to its end."""
-        arguments = (envelope.data, envelope) if self.takes_message else (envelope.data,)
+        """Run the function and return what it returns; an async one to its end.
+
+        Raises:
+            InvalidData: the data does not validate; the function was not called.
+        """
+        data = envelope.data if self.schema is None else validated(self.schema, envelope.data)
+        arguments = (data, envelope) if self.takes_message else (data,)
         result = self.function(*arguments)
         return run_coroutine(result) if self.is_async else result
 
@@ -85,6 +96,7 @@ class HandlerTable:
         retry: RetryPolicy | None = None,
         atomic: bool = False,
         timeout: float | None = None,
+        schema: "type[BaseModel] | None" = None,
         built_in: bool = False,
     ) -> Handler:
         """Register a function; see `MessageBus.subscribe`."""
@@ -116,6 +128,7 @@ class HandlerTable:
             retry=retry,
             atomic=atomic,
             timeout=timeout,
+            schema=require_model(schema),
             built_in=built_in,
         )
         self._handlers[pattern] = handler
@@ -140,6 +153,12 @@ class HandlerTable:
     def types(self) -> list[str]:
         """Return the patterns that are plain message types, sorted."""
         return [pattern for pattern in self.patterns() if is_literal(pattern)]
+
+    def schemas(self) -> dict[str, dict[str, Any]]:
+        """Return the JSON Schema of each plain message type whose handler has a model."""
+        models = {pattern: self._handlers[pattern].schema for pattern in self.types()}
+        found = {name: json_schema(model) for name, model in models.items() if model is not None}
+        return {name: schema for name, schema in found.items() if schema is not None}
 
     def _search(self, message_type: str) -> Handler | None:
         exact = self._handlers.get(message_type)

@@ -78,6 +78,8 @@ class OutboxMessage(models.Model):
     publishes = models.PositiveIntegerField(default=0)
     #: Tries that the broker refused.
     failures = models.PositiveIntegerField(default=0)
+    #: Since when it waits here for its target, which is down; see `custody.held`.
+    held_at = models.DateTimeField(null=True)
     #: First word from the receiver.
     told_at = models.DateTimeField(null=True)
     settled_at = models.DateTimeField(null=True)
@@ -110,6 +112,11 @@ class OutboxMessage(models.Model):
                 fields=["settled_at"],
                 condition=Q(settled_at__isnull=False),
                 name="messaging_outbox_settled",
+            ),
+            models.Index(
+                fields=["target", "-urgency", "id"],
+                condition=Q(held_at__isnull=False),
+                name="messaging_outbox_held",
             ),
         ]
 

@@ -3,10 +3,12 @@
 import logging
 import threading
 import time
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from messaging.envelope import MessagePriority
-from messaging.errors import MessagingError
+from messaging.errors import MessageTooLarge, MessagingError
+from messaging.health_checks import HealthChecks
 from messaging.registration import (
     ANNOUNCE,
     DEREGISTER,
@@ -26,63 +28,102 @@ class Presence:
     """Registers with the gateway and says every ``heartbeat_seconds`` that this instance lives.
 
     The heartbeat has a thread of its own, so neither a busy pool nor a slow broker loop makes an
-    instance look dead. It is sent whether or not the gateway runs.
+    instance look dead. It is sent whether or not the gateway runs, and at once when one of the
+    service's own checks says something else than before.
     """
 
     def __init__(self, communicator: "ServiceCommunicator") -> None:
         self._communicator = communicator
         self._started_at = time.monotonic()
-        self._stopped = threading.Event()
+        self._is_stopped = False
+        #: Set when the next heartbeat shall not wait for its time.
+        self._is_due = threading.Event()
+        #: The service's own checks.
+        self.checks = HealthChecks()
+        self.checks.on_change = self._is_due.set
+        #: The worker's: says what it has in hand; see `worker.load`. None: this is no worker.
+        self.load_of: Callable[[], dict[str, Any]] | None = None
+        #: In a child of a worker: what the worker itself answers to a health check.
+        self.told: Mapping[str, Any] | None = None
         self._thread: threading.Thread | None = None
         communicator.subscribe_built_in(HEALTH_CHECK, self._on_health_check)
         communicator.subscribe_built_in(REGISTERED, self._on_registered)
         communicator.subscribe_built_in(REGISTRATION_WANTED, self._on_registration_wanted)
 
     def start(self) -> None:
-        """Register, and start the heartbeat. Call it when messages are being consumed."""
+        """Register, and start heartbeat and checks. Call it when messages are being consumed."""
         self._started_at = time.monotonic()
-        self._stopped.clear()
+        self._is_stopped = False
+        self.checks.start()
         self._thread = threading.Thread(target=self._run, name="messaging-heartbeat", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop the heartbeat and deregister. Idempotent."""
+        """Stop heartbeat and checks, and deregister. Idempotent."""
         thread, self._thread = self._thread, None
         if thread is None:
             return
-        self._stopped.set()
+        self.checks.stop()
+        self._is_stopped = True
+        self._is_due.set()
         thread.join(self._communicator.bus.config.broker_timeout_seconds)
         self._try("deregister", self._deregister)
 
     def health(self) -> dict[str, Any]:
-        """Return what the answer to a health check says."""
+        """Return what heartbeats and the answer to a health check say.
+
+        Worth knowing to whoever reads it: a worker that no longer takes messages, though its
+        heartbeat goes on, sends the same ``consumed`` again and again, with ``busy`` below
+        ``capacity``.
+        """
+        load = {} if self.load_of is None else {"load": self.load_of()}
         return {
             "name": self._communicator.name,
             "id": self._communicator.identity.instance_id,
             "version": self._communicator.identity.version,
             "status": "UP",
             "uptime_seconds": round(time.monotonic() - self._started_at, 3),
+            **load,
+            "checks": self.checks.results(),
         }
 
     def _run(self) -> None:
         self._try("register", self._register)
-        while not self._stopped.wait(self._communicator.bus.config.heartbeat_seconds):
+        while True:
+            self._is_due.wait(self._communicator.bus.config.heartbeat_seconds)
+            self._is_due.clear()
+            if self._is_stopped:
+                return
             self._try("announce", self._announce)
 
-    def _try(self, what: str, act: Any) -> None:
+    def _try(self, what: str, act: Callable[[], None]) -> None:
         try:
             act()
         except MessagingError as exc:
             # The next heartbeat tells; the registry shows SUSPECT meanwhile, as it should.
             logger.warning("%s could not %s: %s", self._communicator.name, what, exc)
+        except Exception:
+            # Whatever it is: without this thread a worker that works would count as dead.
+            logger.exception("%s could not %s", self._communicator.name, what)
 
     def _register(self) -> None:
+        schemas = self._communicator.bus.handlers.schemas()
+        try:
+            self._send_registration(schemas)
+        except MessageTooLarge as exc:
+            if not schemas:
+                raise
+            logger.warning("%s registers without its schemas: %s", self._communicator.name, exc)
+            self._send_registration({})
+
+    def _send_registration(self, schemas: Mapping[str, Any]) -> None:
         handlers = self._communicator.bus.handlers
-        identity = self._communicator.identity
         self._communicator.send_to_service(
             self._gateway,
             REGISTER,
-            identity.to_json(handles=handlers.types(), subscriptions=handlers.patterns()),
+            self._communicator.identity.to_json(
+                handles=handlers.types(), subscriptions=handlers.patterns(), schemas=schemas
+            ),
             priority=MessagePriority.HIGH,
         )
 
@@ -106,7 +147,7 @@ class Presence:
         return self._communicator.bus.config.gateway_name
 
     def _on_health_check(self, _data: Any) -> dict[str, Any]:
-        return self.health()
+        return self.health() if self.told is None else dict(self.told)
 
     def _on_registered(self, data: Any) -> None:
         logger.info("%s is registered: %s", self._communicator.name, data)

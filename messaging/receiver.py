@@ -2,6 +2,7 @@
 
 import functools
 import logging
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from django.db import DatabaseError, connection
@@ -64,6 +65,10 @@ class Receiver:
             if isinstance(exc, DatabaseError):
                 connection.close()  # the next message of this thread gets a sound one
             return Outcome(is_settled=False, error=f"{type(exc).__name__}: {exc}")
+
+    def speak_for(self, health: Mapping[str, Any]) -> None:
+        """Have health checks answered with this, from now on: in a child of the worker."""
+        self._communicator.presence.told = health
 
     def _dispatch(
         self, envelope: Envelope, arrival: Arrival, expected: "Expected | None"

@@ -1,11 +1,15 @@
 """What a service tells the gateway about itself, and the names of the messages it does so with."""
 
+import json
 import os
 import socket
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
+
+from messaging.errors import ConfigurationError
+from messaging.routes import Route
 
 REGISTER: Final = "service.register"
 REGISTERED: Final = "service.registered"
@@ -25,24 +29,8 @@ PERISHABLE: Final = frozenset(
     {ANNOUNCE, HEALTH_CHECK, REGISTRATION_WANTED, REGISTERED, REGISTRY_SWEEP, HEALTH_ROUND}
 )
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Route:
-    """An HTTP route of the gateway that a service answers.
-
-    Attributes:
-        path: below ``/api/``, such as ``/api/scraper/free-zones``; ``{name}`` takes one segment.
-        methods: HTTP methods.
-        message: the type of the request sent to the service.
-    """
-
-    path: str
-    methods: tuple[str, ...] = ("GET",)
-    message: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the route as it is registered."""
-        return {"path": self.path, "methods": list(self.methods), "message": self.message}
+#: As JSON: every instance sends it, and pages show it.
+MAX_METADATA_BYTES: Final = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +45,8 @@ class Identity:
     #: Path of its health endpoint on that port.
     health_endpoint: str | None = None
     routes: Sequence[Route] = ()
+    #: Free for the application.
+    metadata: Mapping[str, Any] = field(default_factory=dict)
     #: Unique to this start of this process.
     instance_id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
@@ -69,7 +59,12 @@ class Identity:
         """
         return f"{self.name}@{self.host}-{os.getpid()}-{self.instance_id[:6]}"
 
-    def to_json(self, handles: Sequence[str], subscriptions: Sequence[str]) -> dict[str, Any]:
+    def to_json(
+        self,
+        handles: Sequence[str],
+        subscriptions: Sequence[str],
+        schemas: Mapping[str, Mapping[str, Any]],
+    ) -> dict[str, Any]:
         """Return the data of ``service.register``."""
         return {
             "name": self.name,
@@ -81,14 +76,29 @@ class Identity:
             "routes": [route.to_json() for route in self.routes],
             "handles": list(handles),
             "subscriptions": list(subscriptions),
+            "schemas": dict(schemas),
+            "metadata": {"pid": os.getpid(), **self.metadata},
         }
 
-    @staticmethod
-    def as_route(route: "Route | Mapping[str, Any]") -> "Route":
-        """Return a route given as a `Route` or as a dict with the same keys."""
-        if isinstance(route, Route):
-            return route
-        values = dict(route)
-        if "methods" in values:
-            values["methods"] = tuple(values["methods"])
-        return Route(**values)
+
+def checked_metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return what an instance says about itself, as it will arrive.
+
+    Raises:
+        ConfigurationError: it is no JSON object, or larger than `MAX_METADATA_BYTES`.
+    """
+    if metadata is None:
+        return {}
+    if not isinstance(metadata, Mapping):
+        raise ConfigurationError(f"metadata: expected a JSON object, got {metadata!r:.100}")
+    try:
+        text = json.dumps(dict(metadata), ensure_ascii=False, allow_nan=False).encode()
+    except (TypeError, ValueError) as exc:  # also lone surrogates
+        raise ConfigurationError(
+            f"metadata: expected a JSON object, got {metadata!r:.100}: {exc}"
+        ) from exc
+    if len(text) > MAX_METADATA_BYTES:
+        raise ConfigurationError(
+            f"metadata: expected at most {MAX_METADATA_BYTES} bytes of JSON, got {len(text)}"
+        )
+    return dict(json.loads(text))

@@ -1,14 +1,15 @@
-"""``/health``: this process lives. ``/ready``: it can do its work."""
+"""``/health``: this process lives. ``/ready``: it can do its work. ``/metrics``: how it does."""
 
-from collections.abc import Callable
-from typing import Any
+import asyncio
+from collections.abc import Awaitable
 
-from asgiref.sync import sync_to_async
 from django.db import DatabaseError, connection
-from django.http import HttpRequest, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from kombu.exceptions import OperationalError
 
 from gateway_app import bus
+from gateway_app.http import metrics as measured
+from gateway_app.http.database import in_database
 from messaging.errors import BrokerError
 
 
@@ -23,8 +24,8 @@ async def ready(_request: HttpRequest) -> JsonResponse:
     Takes a few ``broker_timeout_seconds`` at most, the database's own bound apart.
     """
     checks = {
-        "database": await sync_to_async(_fault)(_ask_database),
-        "broker": await sync_to_async(_fault, thread_sensitive=False)(_ask_broker),
+        "database": await _fault(in_database(_ask_database)),
+        "broker": await _fault(asyncio.to_thread(_ask_broker)),
     }
     is_ready = not any(checks.values())
     return JsonResponse(
@@ -36,10 +37,19 @@ async def ready(_request: HttpRequest) -> JsonResponse:
     )
 
 
-def _fault(ask: Callable[[], Any]) -> str:
+async def metrics(_request: HttpRequest) -> HttpResponse:
+    """Answer with everything that Prometheus reads; 503 if the database does not answer."""
+    try:
+        text = await in_database(measured.render)
+    except DatabaseError as exc:
+        return HttpResponse(f"the database does not answer: {exc}\n", status=503)
+    return HttpResponse(text, content_type=measured.CONTENT_TYPE)
+
+
+async def _fault(asking: Awaitable[None]) -> str:
     """Return why a check failed; empty if it did not."""
     try:
-        ask()
+        await asking
     except (DatabaseError, BrokerError, OperationalError, OSError) as exc:
         return f"{type(exc).__name__}: {exc}"
     return ""

@@ -4,10 +4,16 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
-from django.http import JsonResponse
+from starlette.responses import JSONResponse
 
 from messaging import MessagingError, RemoteError, RequestTimeout, ServiceNotFound
-from messaging.errors import BrokerError, EncodeError, MessageTooLarge, PublishUncertain
+from messaging.errors import (
+    BrokerError,
+    EncodeError,
+    MessageTooLarge,
+    PublishError,
+    PublishUncertain,
+)
 
 CONTENT_TYPE: Final = "application/problem+json"
 #: Brokers restart and services register again within a few seconds.
@@ -23,7 +29,17 @@ _STATUS: Final[tuple[tuple[type[MessagingError], HTTPStatus], ...]] = (
     # Maybe sent, so maybe handled: what 504 says as well.
     (PublishUncertain, HTTPStatus.GATEWAY_TIMEOUT),
     (RequestTimeout, HTTPStatus.GATEWAY_TIMEOUT),
+    # The outbox or the broker did not take it: not sent.
+    (PublishError, HTTPStatus.SERVICE_UNAVAILABLE),
 )
+#: What a handler said of a request it refused, by the code of `messaging.Reject`.
+_STATUS_OF_CODE: Final[Mapping[str, HTTPStatus]] = {
+    "rejected": HTTPStatus.UNPROCESSABLE_ENTITY,
+    "invalid": HTTPStatus.UNPROCESSABLE_ENTITY,
+    "not_found": HTTPStatus.NOT_FOUND,
+    "conflict": HTTPStatus.CONFLICT,
+    "forbidden": HTTPStatus.FORBIDDEN,
+}
 
 
 class Problem(Exception):
@@ -52,7 +68,7 @@ class Problem(Exception):
         if status is HTTPStatus.SERVICE_UNAVAILABLE:
             self.headers.setdefault("Retry-After", str(RETRY_AFTER_SECONDS))
 
-    def response(self) -> JsonResponse:
+    def response(self) -> JSONResponse:
         """Return the response that says so."""
         body = {
             "type": "about:blank",
@@ -61,15 +77,18 @@ class Problem(Exception):
             "detail": self.detail,
             **self.members,
         }
-        return JsonResponse(
-            body, status=self.status.value, content_type=CONTENT_TYPE, headers=self.headers
+        return JSONResponse(
+            body, status_code=self.status.value, media_type=CONTENT_TYPE, headers=self.headers
         )
 
 
 def problem_from(error: MessagingError) -> Problem:
     """Return the problem that an error of a request is to an HTTP client."""
-    fitting = (status for kind, status in _STATUS if isinstance(error, kind))
-    status = next(fitting, HTTPStatus.INTERNAL_SERVER_ERROR)
     if isinstance(error, RemoteError):
-        return Problem(status, str(error), error=error.type, retryable=error.retryable)
-    return Problem(status, str(error))
+        status = _STATUS_OF_CODE.get(error.code, HTTPStatus.BAD_GATEWAY)
+        members: dict[str, Any] = {"error": error.type, "retryable": error.retryable}
+        if error.code:
+            members["code"] = error.code
+        return Problem(status, str(error), **members)
+    fitting = (status for kind, status in _STATUS if isinstance(error, kind))
+    return Problem(next(fitting, HTTPStatus.INTERNAL_SERVER_ERROR), str(error))

@@ -30,7 +30,7 @@ STORE: Final = Statement(
         _OUTBOX,
         *("message_id", "target", "generation", "source", "type", "kind", "priority", "urgency"),
         *("created_at", "expires_at", "envelope", "under_custody", "state", "due_at"),
-        *("publishes", "failures", "last_error", "reason"),
+        *("publishes", "failures", "held_at", "last_error", "reason"),
     )
     + " ON CONFLICT DO NOTHING"
 )
@@ -40,9 +40,10 @@ def _claim_due(lock: str) -> Statement:
     return Statement(
         f"UPDATE {_OUTBOX} SET due_at = %(due_at)s WHERE id IN (SELECT id FROM {_OUTBOX} "
         "WHERE urgency = %(urgency)s AND due_at <= %(now)s "
+        "AND (held_at IS NULL OR due_at <= %(held_due_at)s) "
         f"ORDER BY due_at, id LIMIT %(limit)s {lock}) "
         "RETURNING created_at, id, message_id, target, generation, envelope, state, "
-        "under_custody, first_published_at, published_at, publishes, failures"
+        "under_custody, first_published_at, published_at, publishes, failures, held_at"
     )
 
 
@@ -52,7 +53,7 @@ CLAIM_DUE_SKIPPING: Final = _claim_due("FOR UPDATE SKIP LOCKED")
 MARK_PUBLISHED: Final = Statement(
     f"UPDATE {_OUTBOX} SET state = 'published', published_at = %(now)s, "
     "first_published_at = COALESCE(first_published_at, %(now)s), publishes = publishes + 1, "
-    f"due_at = %(due_at)s, last_error = '' WHERE {_COPY} AND under_custody "
+    f"due_at = %(due_at)s, held_at = NULL, last_error = '' WHERE {_COPY} AND under_custody "
     "AND state IN ('pending', 'published')"
 )
 #: Of what is not under custody: the broker has it, that is all.
@@ -62,7 +63,7 @@ FORGET_PUBLISHED: Final = Statement(
 )
 SETTLE: Final = Statement(
     f"UPDATE {_OUTBOX} SET state = %(outcome)s, settled_at = %(now)s, "
-    "told_at = COALESCE(told_at, %(now)s), due_at = NULL, reason = %(reason)s "
+    "told_at = COALESCE(told_at, %(now)s), due_at = NULL, held_at = NULL, reason = %(reason)s "
     f"WHERE {_COPY} AND {_IS_OPEN}"
 )
 #: Inserts the row of a run, or takes one that is free.

@@ -15,7 +15,11 @@ from messaging.text import storable
 def resolve(rows: Q, reason: str) -> int:
     """``open --> resolved``, by an operator. Return how many."""
     return OutboxMessage.objects.filter(rows, state__in=OPEN).update(
-        state=OutboxState.RESOLVED, due_at=None, settled_at=utc_now(), reason=storable(reason)
+        state=OutboxState.RESOLVED,
+        due_at=None,
+        held_at=None,
+        settled_at=utc_now(),
+        reason=storable(reason),
     )
 
 

@@ -5,15 +5,14 @@ a receipt may come at any time and skip states; ``resolve`` is an operator's.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-from django.db import DatabaseError, connection
-from django.db.models import F, Min, QuerySet
+from django.db import DatabaseError
+from django.db.models import F, QuerySet
 
 from messaging import codec
-from messaging.custody import hot, sql
+from messaging.custody import hot
 from messaging.database_threads import off_the_event_loop, write_transaction
 from messaging.envelope import Envelope, MessagePriority, utc_now
 from messaging.errors import PublishError
@@ -28,8 +27,6 @@ CLAIM_SECONDS: Final = 10.0
 BROKER_AWAY_SECONDS: Final = 2.0
 #: A message that its receiver has is asked after when its outcome has not come for so long.
 ASK_SECONDS: Final = 600.0
-#: Rows of one claim; larger batches gain little and hold the lease longer.
-BATCH: Final = 100
 
 #: `OutboxMessage.reason` of a message its receiver knows nothing of, though it had accepted it.
 UNKNOWN: Final = "unknown to its receiver"
@@ -46,21 +43,6 @@ class Key(NamedTuple):
     generation: int
 
 
-@dataclass(frozen=True, slots=True)
-class DueMessage:
-    """A row that this relay has claimed."""
-
-    row_id: int
-    key: Key
-    body: str
-    state: str
-    under_custody: bool
-    first_published_at: datetime | None
-    published_at: datetime | None
-    publishes: int
-    failures: int
-
-
 @without_fork
 def store(
     envelope: Envelope,
@@ -70,7 +52,8 @@ def store(
     delay_seconds: float = 0.0,
     error: str = "",
     under_custody: bool = False,
-) -> Key:
+    held: bool = False,
+) -> bool:
     """Answer for a message from now on, in the caller's transaction if there is one.
 
     Storing the same copy again changes nothing. May be called on an event loop's thread; it then
@@ -83,15 +66,18 @@ def store(
         delay_seconds: how long until a relay publishes it.
         error: why it is here, text for people.
         under_custody: keep it until the receiver has told the outcome.
+        held: its target is down, and it waits here to be let out; see `custody.held`.
+
+    Returns:
+        Whether it is new: False where this copy was here already, as whoever stored it said it.
 
     Raises:
         PublishError: the database did not take it. NOT sent; safe to send again.
     """
     now = utc_now()
-    target = envelope.target if to is None else to
     row = {
         "message_id": envelope.id,
-        "target": target,
+        "target": envelope.target if to is None else to,
         "generation": envelope.generation,
         "source": envelope.source,
         "type": envelope.type,
@@ -106,14 +92,41 @@ def store(
         "due_at": now + timedelta(seconds=delay_seconds),
         "publishes": 0,
         "failures": 0,
+        "held_at": now if held else None,
         "last_error": storable(error),
         "reason": "",
     }
+    stored: list[int] = []
     try:
-        off_the_event_loop(lambda: hot.STORE.run(row))
+        off_the_event_loop(lambda: stored.append(hot.STORE.run(row)))
     except DatabaseError as exc:
         raise PublishError(f"the outbox could not take {envelope.type!r}: {exc}") from exc
-    return Key(envelope.id, target, envelope.generation)
+    return stored[0] > 0
+
+
+class Kept(NamedTuple):
+    """A message as it is on record."""
+
+    target: str
+    #: The encoded envelope; empty once it is too old to be replayed.
+    body: str
+    state: str
+
+
+@without_fork
+def find(message_id: str) -> Kept | None:
+    """Return what was first stored under an id; None if nothing is.
+
+    For whoever sends under a dedup key: asked after sending, in the same transaction, it tells
+    whether the key was used for something else. Only what is returned here is ever published.
+    """
+    row = (
+        OutboxMessage.objects.filter(message_id=message_id)
+        .order_by("pk")
+        .values_list("target", "envelope", "state")
+        .first()
+    )
+    return None if row is None else Kept(*row)
 
 
 class Published(NamedTuple):
@@ -160,28 +173,6 @@ def epoch_now() -> str:
 
 
 @without_fork
-def claim_due(now: datetime, limit: int = BATCH) -> list[DueMessage]:
-    """Take rows that are due, the most urgent first; no other relay gets them meanwhile."""
-    found: list[DueMessage] = []
-    for urgency in sorted(URGENCY.values(), reverse=True):
-        if len(found) < limit:
-            found += _claim(urgency, now, limit - len(found))
-    return found
-
-
-@without_fork
-def seconds_until_due(now: datetime) -> float | None:
-    """Return how long until the next row is due, 0 if one is; None if there is none."""
-    due = OutboxMessage.objects.filter(due_at__isnull=False)
-    firsts = [
-        due.filter(urgency=urgency).aggregate(first=Min("due_at"))["first"]
-        for urgency in URGENCY.values()
-    ]
-    known = [first for first in firsts if first is not None]
-    return max(0.0, (min(known) - now).total_seconds()) if known else None
-
-
-@without_fork
 def postpone(keys: Iterable[Key], due_at: datetime, error: str = "", *, refused: bool) -> None:
     """Make open rows due at another instant, with the reason.
 
@@ -212,6 +203,7 @@ def accepted(key: Key) -> bool:
             state=OutboxState.ACCEPTED,
             told_at=now,
             due_at=now + timedelta(seconds=ASK_SECONDS),
+            held_at=None,
             last_error="",
         )
     )
@@ -267,26 +259,3 @@ def copy_of(key: Key) -> QuerySet[OutboxMessage]:
     return OutboxMessage.objects.filter(
         message_id=key.message_id, target=key.target, generation=key.generation
     )
-
-
-def _claim(urgency: int, now: datetime, limit: int) -> list[DueMessage]:
-    until = now + timedelta(seconds=CLAIM_SECONDS)
-    values = {"now": now, "due_at": until, "urgency": urgency, "limit": limit}
-    claim = hot.CLAIM_DUE_SKIPPING if connection.vendor == "postgresql" else hot.CLAIM_DUE
-    found = []
-    for row in sorted(claim.fetch_all(values)):  # by when they were said
-        body, state, under_custody, first_published_at, published_at = row[5:10]
-        found.append(
-            DueMessage(
-                row_id=row[1],
-                key=Key(*row[2:5]),
-                body=body,
-                state=state,
-                under_custody=bool(under_custody),
-                first_published_at=sql.instant(first_published_at),
-                published_at=sql.instant(published_at),
-                publishes=row[10],
-                failures=row[11],
-            )
-        )
-    return found

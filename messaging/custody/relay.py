@@ -10,9 +10,10 @@ from django.db import DatabaseError
 from messaging import codec
 from messaging.batches import BROKER_IS_AWAY, Copy
 from messaging.clock import SYSTEM_CLOCK
-from messaging.custody import epoch, outbox, schedule, shared
+from messaging.custody import due, epoch, held, outbox, schedule, shared
+from messaging.custody.due import BATCH, DueMessage
 from messaging.custody.link import Link
-from messaging.custody.outbox import ASK_SECONDS, BROKER_AWAY_SECONDS, DueMessage
+from messaging.custody.outbox import ASK_SECONDS, BROKER_AWAY_SECONDS
 from messaging.custody.receipts import Question
 from messaging.custody.retention import Retention
 from messaging.custody.sending import Sent, refuse, send
@@ -82,7 +83,7 @@ class Relay:
         tick = self._bus.config.relay_tick_seconds
         try:
             self._watch_broker()
-            while self.work() and not self._stopped.is_set():
+            while (done := self.work()) >= BATCH and not self._stopped.is_set():
                 pass
             with no_fork_meanwhile():
                 self._retention.turn()
@@ -100,17 +101,21 @@ class Relay:
             logger.exception("relay: this turn failed; the rows fall due again")
             close_database()
             return BROKER_AWAY_SECONDS
+        if due_in == 0 and not done:
+            return tick / 2  # left to another relay, or due only since
         return tick if due_in is None else min(tick, due_in)
 
-    def work(self) -> bool:
-        """Do one batch of everything that is due; return whether there may be more.
+    def work(self) -> int:
+        """Do one batch of everything that is due; return how many rows, of the kind with most.
+
+        There may be more where it is a whole `BATCH`.
 
         Raises:
             BrokerError, PublishUncertain: the broker is away; what was not published is due again
                 soon.
         """
         counts = self._publish_outbox(), self._publish_inbox(), self._tell_custodians()
-        return max(counts) >= outbox.BATCH
+        return max(counts)
 
     def _watch_broker(self) -> None:
         """Look for the marker now and then; at once after the broker was away."""
@@ -134,17 +139,20 @@ class Relay:
             emit(broker_lost, self._service, error=error)
 
     def _publish_outbox(self) -> int:
-        due = outbox.claim_due(utc_now())
-        received = [row for row in due if row.state == OutboxState.ACCEPTED]
+        rows = due.claim_due(utc_now(), knows_registry=self._bus.is_down is not None)
+        received = [row for row in rows if row.state == OutboxState.ACCEPTED]
         self._ask(received)
-        self._publish(self._to_publish([row for row in due if row.state != OutboxState.ACCEPTED]))
-        return len(due)
+        self._publish(self._to_publish([row for row in rows if row.state != OutboxState.ACCEPTED]))
+        return len(rows)
 
     def _to_publish(self, rows: list[DueMessage]) -> list[tuple[DueMessage, float]]:
-        """Return what goes out now, with the pause after it; put off what does not."""
-        chosen = []
+        """Return what goes out now, with the pause after it; hold or put off what does not."""
+        down = self._down_targets(rows)
+        chosen, waiting = [], []
         for row in rows:
-            if row.state == OutboxState.PENDING or not row.under_custody:
+            if row.state == OutboxState.PENDING and row.under_custody and row.key.target in down:
+                waiting.append(row)
+            elif row.state == OutboxState.PENDING or not row.under_custody:
                 chosen.append((row, self._bus.config.receipt_timeout_seconds))
             elif not shared.note_received(row.key):
                 verdict = self._targets.decide(row, utc_now())
@@ -152,7 +160,14 @@ class Relay:
                     chosen.append((row, verdict.look_seconds))
                 else:
                     outbox.postpone([row.key], _after(verdict.look_seconds), refused=False)
+        held.hold(waiting, utc_now())
         return chosen
+
+    def _down_targets(self, rows: list[DueMessage]) -> set[str]:
+        pending = [row for row in rows if row.state == OutboxState.PENDING and row.under_custody]
+        targets = {row.key.target for row in pending}
+        # Asked anew: what has just been let out must not be held again on an old answer.
+        return {each for each in targets if self._bus.down.includes(each, now_known=True)}
 
     def _publish(self, rows: list[tuple[DueMessage, float]]) -> None:
         # Read before publishing: what the broker loses from now on shows as another epoch.
@@ -202,9 +217,9 @@ class Relay:
 
     def _publish_inbox(self) -> int:
         schedule.end_dead_runs()
-        due = schedule.claim_due(utc_now(), self._targets.queue_length)
+        deliveries = schedule.claim_due(utc_now(), self._targets.queue_length)
         outgoing = []
-        for row in due:
+        for row in deliveries:
             try:
                 # At least the second time: its first delivery is what fell due.
                 outgoing.append((row, Copy(codec.decode(row.body), row.body, row.service, 2)))
@@ -220,7 +235,7 @@ class Relay:
         if away:
             schedule.give_back([row_id for row_id, _ in away], _after(BROKER_AWAY_SECONDS))
             raise away[0][1]
-        return len(due)
+        return len(deliveries)
 
     def _tell_custodians(self) -> int:
         """Send the receipts that are owed, one message for each custodian and service."""
@@ -247,5 +262,5 @@ def _after(seconds: float) -> datetime:
 
 def _seconds_until_due() -> float | None:
     now = utc_now()
-    known = [outbox.seconds_until_due(now), schedule.seconds_until_due(now)]
+    known = [due.seconds_until_due(now), schedule.seconds_until_due(now)]
     return min((seconds for seconds in known if seconds is not None), default=None)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from messaging.clock import SYSTEM_CLOCK
 from messaging.custody.decision import PATIENCE, Progress, Verdict, decide
+from messaging.custody.due import DueMessage
 from messaging.custody.link import Link
-from messaging.custody.outbox import DueMessage
 from messaging.forking import without_fork
 from messaging.models import OutboxMessage
 
@@ -39,7 +39,7 @@ class Targets:
             published_at=row.published_at,
             publishes=row.publishes,
             progress=_cached(self._progress, target, lambda: self._ask_progress(target, now)),
-            is_down=self._bus.is_down(target),
+            is_down=self._bus.down.includes(target),
             queue_length=lambda: self.queue_length(target),
             receipt_seconds=self._bus.config.receipt_timeout_seconds,
             now=now,

@@ -22,6 +22,7 @@ from messaging.deadletter import DeadLetterReason
 from messaging.envelope import Envelope
 from messaging.errors import DecodeError
 from messaging.worker.acks import Acks
+from messaging.worker.load import Load
 from messaging.worker.loop_calls import LoopCalls
 from messaging.worker.pool import ThreadPool
 from messaging.worker.prefetch import Prefetch
@@ -41,6 +42,8 @@ class GuardConsumer(Consumer):
         # Parking talks to the broker or the database: not on the event loop's thread.
         self._parking = ThreadPoolExecutor(1, thread_name_prefix="messaging-parking")
         super().__init__(*args, **kwargs)
+        #: What it has taken and is at, for heartbeats.
+        self.load = Load(self.pool)
         if isinstance(self.pool, ThreadPool):
             from messaging.custody.run_groups import RunGroups  # Django's models load late
 
@@ -99,7 +102,10 @@ class GuardConsumer(Consumer):
             self.event_dispatcher, self.app.communicator.name, self.hub, self.loop_calls
         )
 
+        load = self.load
+
         def on_message(message: Message) -> None:
+            load.consumed += 1
             self.acks.hold(message)
             try:
                 # Celery's own handler makes two promises for each message, which nothing here
@@ -117,7 +123,8 @@ class GuardConsumer(Consumer):
 
     def on_decode_error(self, message: Message, exc: Exception) -> None:
         """Park a body that cannot be decoded."""
-        self.acks.hold(message)  # some come past `on_message`
+        self.load.consumed += 1  # some come past `on_message`
+        self.acks.hold(message)
         self._park(message, DeadLetterReason.INVALID, exc)
 
     def on_unknown_message(self, body: Any, message: Message) -> None:

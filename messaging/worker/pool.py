@@ -57,6 +57,8 @@ class ThreadPool(BasePool):
         #: What idle threads sleep on; the last to fall asleep is woken first.
         self._idle: list[threading.Lock] = []
         self._threads: list[threading.Thread] = []
+        #: When each thread began with what it has in hand; 0: with nothing.
+        self._began: list[float] = []
         self._awake = 0
         self._is_stopped = False
         #: When a thread last took a job.
@@ -119,6 +121,10 @@ class ThreadPool(BasePool):
         self.flush()
         self._is_stopped = True
 
+    def began(self) -> list[float]:
+        """Return when each of the jobs that run now began, by the monotonic clock."""
+        return [at for at in tuple(self._began) if at]
+
     def _on_tick(self) -> None:
         """Have somebody begin with what this turn of the loop has brought."""
         if self._jobs and not self._awake:
@@ -158,14 +164,19 @@ class ThreadPool(BasePool):
                 self._awake += 1
                 self._idle.pop().release()
             elif len(self._threads) < self.limit:
+                number = len(self._threads)
+                self._began.append(0.0)
                 thread = threading.Thread(
-                    target=self._run, name=f"messaging-handler-{len(self._threads)}", daemon=True
+                    target=self._run,
+                    args=(number,),
+                    name=f"messaging-handler-{number}",
+                    daemon=True,
                 )
                 thread.start()
                 self._threads.append(thread)
                 self._awake += 1
 
-    def _run(self) -> None:
+    def _run(self, number: int) -> None:
         jobs, sleeper = self._jobs, threading.Lock()
         sleeper.acquire()
         while not self._is_stopped:
@@ -175,13 +186,14 @@ class ThreadPool(BasePool):
                 if self._rest(sleeper):
                     sleeper.acquire()
                 continue
-            self._taken_at = began = _monotonic()
+            self._taken_at = self._began[number] = began = _monotonic()
             then = None
             try:
                 then = job.run()
             except BaseException:
                 # A thread that ends is one less for good.
                 logger.exception("a job failed on its handler's thread")
+            self._began[number] = 0.0
             if then is not None:
                 is_short = _monotonic() - began < PATIENCE_SECONDS
                 # The next job's end comes soon, and can be told together with this one's.

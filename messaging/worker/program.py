@@ -49,6 +49,7 @@ class BusWorker(Worker):
             self._relay.start()
             self._control = Control(communicator.bus, communicator.name)
             self._control.start()
+        communicator.presence.load_of = consumer.load.report
         communicator.presence.start()
 
     def on_close(self) -> None:

@@ -8,7 +8,7 @@ ones for, or that lose messages. Messages stay plain Celery messages.
 import logging
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ from messaging.envelope import Envelope
 from messaging.errors import DecodeError
 from messaging.outcome import Outcome
 from messaging.receiver import Receiver
+from messaging.registration import HEALTH_CHECK
 from messaging.worker.delivery import Delivery
 from messaging.worker.pool import ThreadPool
 
@@ -32,9 +33,21 @@ _KILLER: Final = re.compile(r"signal \d+( \(\w+\))?|exitcode -?\d+")
 RECEIVERS: dict[str, Receiver] = {}
 
 
-def receive(service: str, envelope: Envelope, arrival: Arrival) -> Outcome:
-    """Handle one delivery in a thread or process of the pool."""
-    return RECEIVERS[service].receive(envelope, arrival)
+def receive(
+    service: str, envelope: Envelope, arrival: Arrival, health: Mapping[str, Any] | None = None
+) -> Outcome:
+    """Handle one delivery in a process of the pool.
+
+    Args:
+        service: whose.
+        envelope: the message.
+        arrival: how it came.
+        health: with a health check: how the worker is, which its children cannot know.
+    """
+    receiver = RECEIVERS[service]
+    if health is not None:
+        receiver.speak_for(health)
+    return receiver.receive(envelope, arrival)
 
 
 def deliver_strategy(task: Any, app: Any, consumer: Any) -> Callable[..., None]:
@@ -80,19 +93,30 @@ def _to_thread(delivery: Delivery) -> None:
 def _to_process(delivery: Delivery) -> None:
     """Have Celery's pool handle a delivery: a child process, or the event loop itself."""
     consumer = delivery.consumer
+    communicator, load = consumer.app.communicator, consumer.load
+
+    def accepted(pid: int, accepted_at: float) -> None:
+        load.began(delivery)
+        delivery.accept(pid, accepted_at)
+
+    def ended(outcome: Outcome) -> None:
+        load.ended(delivery)
+        delivery.end(outcome)
 
     def lost(error: Any) -> None:
         # The child died or was killed. Nothing is settled: the broker delivers it again.
         text = str(getattr(error, "exception", error))
         killer = _KILLER.search(text)
         consumer.note_death(delivery.envelope, killer[0] if killer else "an unknown cause")
-        delivery.end(Outcome(is_settled=False, error=text))
+        ended(Outcome(is_settled=False, error=text))
 
+    is_asked = delivery.envelope.type == HEALTH_CHECK
+    health = communicator.presence.health() if is_asked else None
     consumer.pool.apply_async(
         receive,
-        args=(consumer.app.communicator.name, delivery.envelope, arrival_of(delivery.message)),
-        accept_callback=delivery.accept,
-        callback=delivery.end,
+        args=(communicator.name, delivery.envelope, arrival_of(delivery.message), health),
+        accept_callback=accepted,
+        callback=ended,
         error_callback=lost,
         correlation_id=delivery.id,
     )

@@ -1,10 +1,13 @@
 """The messages of document-service: the one file of it that another team needs to read.
 
-Bad data is answered with an error where it came as a request, and becomes a dead letter where it
-came as a command.
+Bad data is answered with an error of the code ``invalid`` where it came as a request, and becomes
+a dead letter where it came as a command.
 """
 
-from typing import Final, NotRequired, TypedDict
+from typing import Annotated, Final, TypedDict
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
 
 SERVICE: Final = "document-service"
 
@@ -27,16 +30,27 @@ MAX_URL_LENGTH: Final = 2000
 MAX_TITLE_LENGTH: Final = 300
 
 
-class StoreDocument(TypedDict):
+#: A whole number, as large as a database takes.
+Id = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+class Incoming(BaseModel):
+    """What this service takes; names are written ``userId`` in JSON."""
+
+    # Strict: neither "7" nor true is a number.
+    model_config = ConfigDict(strict=True, alias_generator=to_camel)
+
+
+class StoreDocument(Incoming):
     """A document to keep. The same text from the same URL is the same document."""
 
     #: Where it came from.
-    url: str
+    url: str = Field(min_length=1, max_length=MAX_URL_LENGTH)
     #: Cut to 300 characters.
-    title: str
-    text: str
+    title: str = Field(min_length=1)
+    text: str = Field(min_length=1)
     #: The user it is for.
-    userId: NotRequired[int | None]
+    user_id: Id | None = None
 
 
 class DocumentStored(TypedDict):
@@ -47,17 +61,16 @@ class DocumentStored(TypedDict):
     isNew: bool
 
 
-class GetDocument(TypedDict):
+class GetDocument(Incoming):
     """Which document is wanted."""
 
-    id: int
+    id: Id
 
 
-class ListDocuments(TypedDict):
+class ListDocuments(Incoming):
     """How many documents are wanted."""
 
-    #: 1 to 100, 20 unless given.
-    limit: NotRequired[int]
+    limit: int = Field(default=DEFAULT_LIMIT, ge=1, le=MAX_LIMIT)
 
 
 class DocumentSummary(TypedDict):
@@ -88,9 +101,9 @@ class DocumentCreated(TypedDict):
     userId: int | None
 
 
-class DocumentViewed(TypedDict):
+class DocumentViewed(Incoming):
     """Somebody has looked at a document."""
 
-    id: int
+    id: Id
     #: Who, where known.
-    userId: NotRequired[int | None]
+    user_id: Id | None = None

@@ -1,97 +1,87 @@
 """What document-service does with the messages it gets."""
 
 import hashlib
-from collections.abc import Mapping
-from typing import Any, TypeGuard
 
 from django.db.models import Q
 from django.utils import timezone
 
 from messaging import Envelope, MessagePriority, Reject, ServiceCommunicator
 from services.document.contracts import (
-    DEFAULT_LIMIT,
     DOCUMENT_CREATED,
     DOCUMENT_GET,
     DOCUMENT_LIST,
     DOCUMENT_STORE,
     DOCUMENT_VIEWED,
-    MAX_LIMIT,
     MAX_TITLE_LENGTH,
-    MAX_URL_LENGTH,
     SERVICE,
     DocumentDetails,
     DocumentStored,
     DocumentSummary,
+    DocumentViewed,
+    GetDocument,
+    ListDocuments,
+    StoreDocument,
 )
 from services.document.models import Document
 
 communicator = ServiceCommunicator(SERVICE, version="1.0.0")
 
 
-class InvalidData(Reject):
-    """The message's data is not what the contract says; trying again changes nothing."""
-
-
 class DocumentNotFound(Reject):
     """There is no such document."""
 
+    code = "not_found"
 
-@communicator.on_message(DOCUMENT_STORE)
-def store_document(data: Any) -> DocumentStored:
+
+@communicator.on_message(DOCUMENT_STORE, schema=StoreDocument)
+def store_document(wanted: StoreDocument) -> DocumentStored:
     """Keep a document and tell everybody about it, once it is stored.
 
     Safe to run again: the row is found by its fingerprint, and ``announced_at`` says whether the
     first run came as far as the announcement. Killed between announcing and noting it down, it
     announces twice; never not at all.
     """
-    document, is_new = _store(_mapping(data))
+    document, is_new = _store(wanted)
     if document.announced_at is None:
         _announce(document)
     return {"id": document.pk, "isNew": is_new}
 
 
-@communicator.on_message(DOCUMENT_GET)
-def get_document(data: Any) -> DocumentDetails:
+@communicator.on_message(DOCUMENT_GET, schema=GetDocument)
+def get_document(wanted: GetDocument) -> DocumentDetails:
     """Answer with one document."""
-    document_id = _integer(_mapping(data), "id")
-    document = Document.objects.filter(pk=document_id).first()
+    document = Document.objects.filter(pk=wanted.id).first()
     if document is None:
-        raise DocumentNotFound(f"there is no document {document_id}")
+        raise DocumentNotFound(f"there is no document {wanted.id}")
     return {**_summary(document), "text": document.text}
 
 
-@communicator.on_message(DOCUMENT_LIST)
-def list_documents(data: Any) -> list[DocumentSummary]:
+@communicator.on_message(DOCUMENT_LIST, schema=ListDocuments)
+def list_documents(wanted: ListDocuments) -> list[DocumentSummary]:
     """Answer with the latest documents, newest first."""
-    wanted = _mapping(data)
-    limit = _integer(wanted, "limit") if "limit" in wanted else DEFAULT_LIMIT
-    if not 1 <= limit <= MAX_LIMIT:
-        raise InvalidData(f"limit: expected 1 to {MAX_LIMIT}, got {limit}")
-    return [_summary(document) for document in Document.objects.defer("text")[:limit]]
+    return [_summary(document) for document in Document.objects.defer("text")[: wanted.limit]]
 
 
-@communicator.on_message(DOCUMENT_VIEWED)
-def note_view(data: Any, message: Envelope) -> None:
+@communicator.on_message(DOCUMENT_VIEWED, schema=DocumentViewed)
+def note_view(view: DocumentViewed, message: Envelope) -> None:
     """Keep when a document was looked at last.
 
     Delivered twice or out of order it comes to the same: the latest instant stays.
     """
     at = message.created_at
-    Document.objects.filter(
-        Q(last_viewed_at=None) | Q(last_viewed_at__lt=at), pk=_integer(_mapping(data), "id")
-    ).update(last_viewed_at=at)
+    Document.objects.filter(Q(last_viewed_at=None) | Q(last_viewed_at__lt=at), pk=view.id).update(
+        last_viewed_at=at
+    )
 
 
-def _store(data: Mapping[str, Any]) -> tuple[Document, bool]:
-    url = _text(data, "url", MAX_URL_LENGTH)
-    text = _text(data, "text")
+def _store(wanted: StoreDocument) -> tuple[Document, bool]:
     return Document.objects.get_or_create(
-        fingerprint=hashlib.sha256(f"{url}\0{text}".encode()).hexdigest(),
+        fingerprint=hashlib.sha256(f"{wanted.url}\0{wanted.text}".encode()).hexdigest(),
         defaults={
-            "url": url,
-            "title": _text(data, "title")[:MAX_TITLE_LENGTH],
-            "text": text,
-            "user_id": None if data.get("userId") is None else _integer(data, "userId"),
+            "url": wanted.url,
+            "title": wanted.title[:MAX_TITLE_LENGTH],
+            "text": wanted.text,
+            "user_id": wanted.user_id,
             "stored_at": timezone.now(),
         },
     )
@@ -121,30 +111,3 @@ def _summary(document: Document) -> DocumentSummary:
         "storedAt": document.stored_at.isoformat(),
         "lastViewedAt": viewed_at.isoformat() if viewed_at else None,
     }
-
-
-def _mapping(data: Any) -> Mapping[str, Any]:
-    if not isinstance(data, Mapping):
-        raise InvalidData(f"expected an object, got {data!r:.100}")
-    return data
-
-
-def _integer(data: Mapping[str, Any], key: str) -> int:
-    value = data.get(key)
-    if not _is_id(value):
-        raise InvalidData(f"{key}: expected a whole number from 0, got {value!r:.100}")
-    return value
-
-
-def _is_id(value: Any) -> TypeGuard[int]:
-    # True and False are integers to Python; the database ends at 2**63 - 1.
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
-
-
-def _text(data: Mapping[str, Any], key: str, max_length: int | None = None) -> str:
-    value = data.get(key)
-    if not isinstance(value, str) or not value:
-        raise InvalidData(f"{key}: expected a text, got {value!r:.100}")
-    if max_length is not None and len(value) > max_length:
-        raise InvalidData(f"{key}: expected at most {max_length} characters, got {len(value)}")
-    return value

@@ -1,6 +1,9 @@
 """The messages of scraper-service: the one file of it that another team needs to read."""
 
-from typing import Final, NotRequired, TypedDict
+from typing import Final, TypedDict
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
 
 SERVICE: Final = "scraper-service"
 
@@ -13,16 +16,28 @@ FREE_ZONES_PATH: Final = "/api/scraper/free-zones"
 DOCUMENT_SERVICE: Final = "document-service"
 DOCUMENT_STORE: Final = "document.store"
 
+#: Far more than any overview page is spread over.
+MAX_ALLOWED_HOSTS: Final = 20
 
-class ScrapeFreeZones(TypedDict):
-    """An overview page that links to one page for each free zone."""
+
+class ScrapeFreeZones(BaseModel):
+    """An overview page that links to one page for each free zone.
+
+    Names are written ``allowedHosts`` in JSON. What is wrong with it is answered with the code
+    ``invalid``.
+    """
+
+    # Strict: neither "7" nor true is a number.
+    model_config = ConfigDict(strict=True, alias_generator=to_camel)
 
     #: http or https.
     url: str
     #: The only hosts that pages are fetched from, redirects included; unless given, the URL's own.
-    allowedHosts: NotRequired[list[str]]
+    allowed_hosts: list[str] | None = Field(
+        default=None, min_length=1, max_length=MAX_ALLOWED_HOSTS
+    )
     #: The user it is for; goes into the documents.
-    userId: NotRequired[int | None]
+    user_id: int | None = Field(default=None, ge=0, lt=2**63)
 
 
 class FreeZone(TypedDict):

@@ -1,12 +1,11 @@
 """What scraper-service does with the messages it gets."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Iterable
 
 import httpx
 
-from messaging import Reject, Route, ServiceCommunicator
+from messaging import InvalidData, Route, ServiceCommunicator
 from services.scraper.contracts import (
     DOCUMENT_SERVICE,
     DOCUMENT_STORE,
@@ -14,6 +13,7 @@ from services.scraper.contracts import (
     SCRAPE_FREE_ZONES,
     SERVICE,
     FreeZonesFound,
+    ScrapeFreeZones,
 )
 from services.scraper.crawling import crawl
 from services.scraper.parsing import ParsedPage
@@ -24,25 +24,17 @@ communicator = ServiceCommunicator(
     routes=[Route(path=FREE_ZONES_PATH, methods=("POST",), message=SCRAPE_FREE_ZONES)],
 )
 
-#: Far more than any overview page is spread over.
-MAX_ALLOWED_HOSTS: Final = 20
 
-
-class InvalidData(Reject):
-    """The message's data is not what the contract says; trying again changes nothing."""
-
-
-@communicator.on_message(SCRAPE_FREE_ZONES)
-async def scrape_free_zones(data: Any) -> FreeZonesFound:
+@communicator.on_message(SCRAPE_FREE_ZONES, schema=ScrapeFreeZones)
+async def scrape_free_zones(wanted: ScrapeFreeZones) -> FreeZonesFound:
     """Fetch an overview and the pages it links to, send them all on, answer with what was found.
 
     Run twice, it sends every page twice; document-service keeps one of each.
     """
-    url, allowed_hosts, user_id = _read(data)
-    found = await crawl(url, allowed_hosts)
+    found = await crawl(wanted.url, _allowed_hosts(wanted))
     pages = (found.overview, *found.details)
     # Sending blocks until the broker has it: not on the loop that all async handlers share.
-    await asyncio.to_thread(_send_documents, pages, user_id)
+    await asyncio.to_thread(_send_documents, pages, wanted.user_id)
     return {
         "url": found.overview.url,
         "title": found.overview.title,
@@ -62,33 +54,10 @@ def _send_documents(pages: Iterable[ParsedPage], user_id: int | None) -> None:
         )
 
 
-def _read(data: Any) -> tuple[str, frozenset[str], int | None]:
-    """Return URL, allowed hosts and user of a `ScrapeFreeZones`."""
-    if not isinstance(data, Mapping):
-        raise InvalidData(f"expected an object, got {data!r:.100}")
-    url, user_id = data.get("url"), data.get("userId")
-    if not isinstance(url, str):
-        raise InvalidData(f"url: expected a text, got {url!r:.100}")
-    if user_id is not None and (type(user_id) is not int or user_id < 0):
-        raise InvalidData(f"userId: expected a whole number from 0, got {user_id!r:.100}")
-    hosts = data.get("allowedHosts")
-    return url, _own_host(url) if hosts is None else _hosts(hosts), user_id
-
-
-def _own_host(url: str) -> frozenset[str]:
+def _allowed_hosts(wanted: ScrapeFreeZones) -> frozenset[str]:
+    if wanted.allowed_hosts is not None:
+        return frozenset(name.lower() for name in wanted.allowed_hosts)
     try:
-        return frozenset({httpx.URL(url).host.lower()})
+        return frozenset({httpx.URL(wanted.url).host.lower()})
     except httpx.InvalidURL as exc:
-        raise InvalidData(f"url: {exc}, got {url!r:.100}") from exc
-
-
-def _hosts(names: Any) -> frozenset[str]:
-    if (
-        not isinstance(names, list)
-        or not 1 <= len(names) <= MAX_ALLOWED_HOSTS
-        or not all(isinstance(name, str) for name in names)
-    ):
-        raise InvalidData(
-            f"allowedHosts: expected 1 to {MAX_ALLOWED_HOSTS} host names, got {names!r:.100}"
-        )
-    return frozenset(name.lower() for name in names)
+        raise InvalidData(f"url: {exc}, got {wanted.url!r:.100}") from exc

@@ -1,9 +1,13 @@
 """The messages of user-service: the one file of it that another team needs to read.
 
-Bad data and unknown users are answered with an error; asking again brings the same answer.
+Bad data is answered with an error of the code ``invalid``, an unknown user with ``not_found``;
+asking again brings the same answer.
 """
 
-from typing import Any, Final, NotRequired, TypedDict
+from typing import Annotated, Any, Final, TypedDict
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
 
 SERVICE: Final = "user-service"
 
@@ -20,10 +24,21 @@ DEFAULT_LIMIT: Final = 20
 MAX_LIMIT: Final = 100
 
 
-class GetUserDetails(TypedDict):
+#: A whole number, as large as a database takes.
+UserId = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+class Request(BaseModel):
+    """What is asked of this service; names are written ``userId`` in JSON."""
+
+    # Strict: neither "7" nor true is a number.
+    model_config = ConfigDict(strict=True, alias_generator=to_camel)
+
+
+class GetUserDetails(Request):
     """Whose details are wanted."""
 
-    userId: int
+    user_id: UserId
 
 
 class UserDetails(TypedDict):
@@ -36,12 +51,11 @@ class UserDetails(TypedDict):
     country: str
 
 
-class GetUserActivity(TypedDict):
+class GetUserActivity(Request):
     """Which activity is wanted: of one user, or of all."""
 
-    userId: NotRequired[int]
-    #: 1 to 100, 20 unless given.
-    limit: NotRequired[int]
+    user_id: UserId | None = None
+    limit: int = Field(default=DEFAULT_LIMIT, ge=1, le=MAX_LIMIT)
 
 
 class ActivityEntry(TypedDict):

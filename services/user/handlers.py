@@ -5,13 +5,13 @@ from typing import Any, TypeGuard
 
 from messaging import Envelope, Reject, ServiceCommunicator
 from services.user.contracts import (
-    DEFAULT_LIMIT,
     DOCUMENT_EVENTS,
     GET_USER_ACTIVITY,
     GET_USER_DETAILS,
-    MAX_LIMIT,
     SERVICE,
     ActivityEntry,
+    GetUserActivity,
+    GetUserDetails,
     UserDetails,
 )
 from services.user.models import Activity, User
@@ -19,35 +19,28 @@ from services.user.models import Activity, User
 communicator = ServiceCommunicator(SERVICE, version="1.0.0")
 
 
-class InvalidData(Reject):
-    """The message's data is not what the contract says; trying again changes nothing."""
-
-
 class UserNotFound(Reject):
     """There is no such user."""
 
+    code = "not_found"
 
-@communicator.on_message(GET_USER_DETAILS)
-def get_user_details(data: Any) -> UserDetails:
+
+@communicator.on_message(GET_USER_DETAILS, schema=GetUserDetails)
+def get_user_details(wanted: GetUserDetails) -> UserDetails:
     """Answer with one user."""
-    user_id = _integer(_mapping(data), "userId")
-    user = User.objects.filter(pk=user_id).first()
+    user = User.objects.filter(pk=wanted.user_id).first()
     if user is None:
-        raise UserNotFound(f"there is no user {user_id}")
+        raise UserNotFound(f"there is no user {wanted.user_id}")
     return {"userId": user.pk, "name": user.name, "email": user.email, "country": user.country}
 
 
-@communicator.on_message(GET_USER_ACTIVITY)
-def get_user_activity(data: Any) -> list[ActivityEntry]:
+@communicator.on_message(GET_USER_ACTIVITY, schema=GetUserActivity)
+def get_user_activity(wanted: GetUserActivity) -> list[ActivityEntry]:
     """Answer with what happened lately, newest first."""
-    wanted = _mapping(data)
-    limit = _integer(wanted, "limit") if "limit" in wanted else DEFAULT_LIMIT
-    if not 1 <= limit <= MAX_LIMIT:
-        raise InvalidData(f"limit: expected 1 to {MAX_LIMIT}, got {limit}")
     activities = Activity.objects.all()
-    if "userId" in wanted:
-        activities = activities.filter(user_id=_integer(wanted, "userId"))
-    return [_entry(activity) for activity in activities[:limit]]
+    if wanted.user_id is not None:
+        activities = activities.filter(user_id=wanted.user_id)
+    return [_entry(activity) for activity in activities[: wanted.limit]]
 
 
 @communicator.on_message(DOCUMENT_EVENTS)
@@ -77,19 +70,6 @@ def _entry(activity: Activity) -> ActivityEntry:
         "data": activity.data,
         "at": activity.at.isoformat(),
     }
-
-
-def _mapping(data: Any) -> Mapping[str, Any]:
-    if not isinstance(data, Mapping):
-        raise InvalidData(f"expected an object, got {data!r:.100}")
-    return data
-
-
-def _integer(data: Mapping[str, Any], key: str) -> int:
-    value = data.get(key)
-    if not _is_id(value):
-        raise InvalidData(f"{key}: expected a whole number from 0, got {value!r:.100}")
-    return value
 
 
 def _is_id(value: Any) -> TypeGuard[int]:

@@ -32,6 +32,9 @@ class Counts:
     services: tuple[int, ...] = (1, 100, 1000)
     #: W10, of each kind, by one client and by eight.
     http_requests: int = 1000
+    #: W11: services that are asked, a tenth of them dead, and rounds that are timed.
+    checked: tuple[int, ...] = (100, 1000)
+    rounds: int = 3
     #: Whether slow extras are left out: Celery's SQLAlchemy transport, and c1 where there is c4.
     quick: bool = False
 
@@ -52,6 +55,8 @@ class Counts:
             old_rows=10_000,
             services=(1, 100),
             http_requests=50,
+            checked=(20, 100),
+            rounds=1,
             quick=True,
         )
 

@@ -67,7 +67,7 @@ def _against_smallest(title: str, smallest: str, *metrics: Metric) -> Section:
 
 
 def _gateway_metrics() -> tuple[Metric, ...]:
-    return tuple(
+    both = tuple(
         Metric(f"{name}{clients}_{unit}", f"{path}, {who}: {heading}", digits)
         for clients, who in ((1, "1 client"), (8, "8 clients"))
         for unit, heading, digits in (
@@ -76,6 +76,12 @@ def _gateway_metrics() -> tuple[Metric, ...]:
             ("p99_ms", "p99 ms", 2),
         )
         for name, path in (("health", "/health"), ("route", "a route"))
+    )
+    return (
+        *both,
+        Metric("bus1_p50_ms", "the same request without HTTP: p50 ms", 2),
+        Metric("bus1_p99_ms", "the same request without HTTP: p99 ms", 2),
+        Metric("match_us", "finding one of 10,000 routes µs", 1),
     )
 
 
@@ -135,6 +141,13 @@ SECTIONS: Final[Mapping[str, Section]] = {
             metric.name: metric.name.replace("route", "health") for metric in _gateway_metrics()
         },
         base_name="/health",
+    ),
+    "W11": _against_smallest(
+        "W11: one health round over services, a tenth of them dead, by message and over HTTP",
+        "100 services",
+        Metric("round_s", "round s", 2),
+        Metric("cpu_s", "CPU of the gateway's worker s/round", 2),
+        Metric("peak_mb", "its peak memory MB"),
     ),
     "EVENTS": Section(
         title="EVENTS: as W1, with Celery's task events",

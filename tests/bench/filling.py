@@ -89,29 +89,42 @@ def register_services(run: Measurement, count: int) -> None:
 def add_service(db: sqlite3.Connection, name: str, message: str) -> None:
     """Register a service with one instance, one handler, and one route that leads there."""
     now = "2100-01-01 00:00:00"  # heard of so lately that no sweep takes it for silent
-    service = db.execute(
-        "INSERT INTO gateway_app_service (name, version, tracked, last_health_json)"
-        " VALUES (?, '1', 1, '')",
-        (name,),
-    ).lastrowid
-    db.execute(
-        "INSERT INTO gateway_app_serviceinstance (instance_id, service_id, version, host,"
-        " health_endpoint, state, registered_at, last_seen_at) VALUES (?, ?, '1', '', '', 'UP',"
-        " ?, ?)",
-        (f"{name}-1", service, now, now),
+    revision = _next_revision(db)
+    service = _insert(db, "service", name=name, version="1", tracked=1, revision=revision)
+    _insert(
+        db,
+        "serviceinstance",
+        instance_id=f"{name}-1",
+        service_id=service,
+        version="1",
+        state="UP",
+        heard="UP",
+        registered_at=now,
+        last_seen_at=now,
     )
-    db.execute(
-        "INSERT INTO gateway_app_route (service_id, method, path, message)"
-        " VALUES (?, 'GET', ?, ?)",
-        (service, f"/api/{name}", message),
-    )
-    db.execute(
-        "INSERT INTO gateway_app_subscription (service_id, pattern) VALUES (?, ?)",
-        (service, f"{name}.#"),
-    )
-    db.execute(
-        "INSERT INTO gateway_app_handledtype (service_id, type) VALUES (?, ?)", (service, message)
-    )
+    _insert(db, "route", service_id=service, method="GET", path=f"/api/{name}", message=message)
+    _insert(db, "subscription", service_id=service, pattern=f"{name}.#")
+    _insert(db, "handledtype", service_id=service, type=message)
+
+
+def _next_revision(db: sqlite3.Connection) -> int:
+    if not db.execute("SELECT 1 FROM gateway_app_registrystatus").fetchone():
+        _insert(db, "registrystatus", id=1)
+    (revision,) = db.execute(
+        "UPDATE gateway_app_registrystatus SET revision = revision + 1 RETURNING revision"
+    ).fetchone()
+    return int(revision)
+
+
+def _insert(db: sqlite3.Connection, model: str, **values: Any) -> int:
+    """Insert a row of the gateway's; return its id. Numbers that are not given are 0, texts ''."""
+    table = f"gateway_app_{model}"
+    for _, column, kind, is_needed, *_rest in db.execute(f"PRAGMA table_info({table})"):
+        if is_needed and column != "id":
+            values.setdefault(column, "" if kind.lower().startswith(("varchar", "text")) else 0)
+    places = ", ".join("?" * len(values))
+    statement = f"INSERT INTO {table} ({', '.join(values)}) VALUES ({places})"
+    return int(db.execute(statement, tuple(values.values())).lastrowid or 0)
 
 
 def _copy_in_file(run: Measurement, copies: int) -> None:

@@ -8,6 +8,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Final
 
+from gateway_app.http.matching import RouteTree, Target
+from gateway_app.http.paths import segments_of
 from messaging.clock import SYSTEM_CLOCK
 from tests.bench import servers
 from tests.bench.arithmetic import Outcome, Values, tail
@@ -19,6 +21,8 @@ from tests.support.processes import BIN
 _CLIENTS: Final = (1, 8)
 _SERVICE: Final = "svc0"
 _PATHS: Final = {"health": "/health", "route": f"/api/{_SERVICE}"}
+#: Registered routes among which one is looked up.
+_ROUTES: Final = 10_000
 #: Sent on each path before it is timed: connections, the route cache, the reply queue.
 _WARM_REQUESTS: Final = 20
 
@@ -67,7 +71,22 @@ def over_http(run: Measurement, variant: str, counts: Counts) -> Outcome:
             answered, latencies = _Load(port, path, clients, counts.http_requests).run()
             values[f"{name}{clients}_s"] = answered
             values |= tail(latencies, f"{name}{clients}_")
+    # What the same answer costs without HTTP, beside the same service.
+    values |= tail(run.drive("request", counts.http_requests)["lat_ms"], "bus1_")
+    values["match_us"] = _seconds_of_match(counts.http_requests) * 1e6
     return Outcome(values)
+
+
+def _seconds_of_match(times: int) -> float:
+    """Return how long it takes to find one of `_ROUTES` routes."""
+    tree = RouteTree(
+        Target("GET", f"/api/s{n % 100}/r{n}/{{id}}", "s", "m") for n in range(_ROUTES)
+    )
+    paths = [b"/api/s%d/r%d/7" % (n % 100, n) for n in range(0, _ROUTES, _ROUTES // 100)]
+    began = SYSTEM_CLOCK.monotonic()
+    for turn in range(times):
+        tree.match("GET", segments_of(paths[turn % len(paths)]))
+    return (SYSTEM_CLOCK.monotonic() - began) / times
 
 
 def _measured(port: int) -> Iterator[tuple[str, str]]:

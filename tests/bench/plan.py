@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, TypeVar
 
-from tests.bench import gateway, growth, workloads
+from tests.bench import gateway, growth, health_round, workloads
 from tests.bench.arithmetic import Outcome
 from tests.bench.contestants import BUS, CELERY, CELERY_WITH_DJANGO, Contestant
 from tests.bench.counts import Counts
@@ -156,6 +156,22 @@ def _http(counts: Counts) -> Iterator[list[Case]]:
     ]
 
 
+def _rounds(counts: Counts) -> Iterator[list[Case]]:
+    for contestant in BUS[:1] if counts.quick else BUS:
+        # With each message kombu asks Redis for all queues that a process consumes: there one
+        # process cannot stand for many services.
+        numbers = counts.checked[:1] if contestant.server == "redis" else counts.checked
+        yield [
+            Case(
+                workload="W11",
+                variant=f"{number:,} services",
+                contestant=contestant,
+                measure=partial(health_round.over_services, services=number, counts=counts),
+            )
+            for number in numbers
+        ]
+
+
 def _events(counts: Counts) -> Iterator[list[Case]]:
     for contestant in BUS[:1] if counts.quick else BUS:
         yield [
@@ -186,6 +202,7 @@ _PLANS: Final[dict[str, Plan]] = {
     "W8": _ages,
     "W9": _breadths,
     "W10": _http,
+    "W11": _rounds,
     "EVENTS": _events,
 }
 WORKLOADS: Final = tuple(_PLANS)

@@ -41,6 +41,15 @@ def memory(session: int) -> Memory:
     return Memory(kilobytes["Rss"] / 1024, kilobytes["Pss"] / 1024)
 
 
+def peak_mb(pid: int) -> float:
+    """Return the most memory that one process has held since it started."""
+    for line in (_PROC / str(pid) / "status").read_text().splitlines():
+        name, _, rest = line.partition(":")
+        if name == "VmHWM":
+            return int(rest.split()[0]) / 1024
+    return 0.0
+
+
 def _members(session: int) -> Iterator[tuple[Path, list[str]]]:
     for folder in _PROC.glob("[0-9]*"):
         try:

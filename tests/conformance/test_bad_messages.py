@@ -118,6 +118,22 @@ def test_a_bad_message_is_parked_with_its_reason_and_the_next_one_is_handled(
 
 
 @pytest.mark.promise("a bad message is parked with its reason; worker and queue go on")
+def test_data_that_does_not_validate_is_parked_at_once_with_the_fields_that_are_wrong(
+    shared: Installation,
+) -> None:
+    parked(shared)
+    message_id = shared.communicator().send_to_service("probe", "order", {"note": 1})
+    letters: list[DeadLetter] = []
+    eventually(lambda: letters.extend(parked(shared)) or letters)
+    (letter,) = letters
+    assert (letter.message_id, letter.reason, letter.attempts) == (message_id, "invalid", 1)
+    assert letter.error.splitlines() == [
+        "count: Field required",
+        "note: Input should be a valid string, got 1",
+    ]
+
+
+@pytest.mark.promise("a bad message is parked with its reason; worker and queue go on")
 def test_headers_of_foreign_clients_ask_for_nothing(shared: Installation) -> None:
     """No ETA is waited for, no expiry of Celery's drops a message, no callback is run."""
     envelope = an_envelope(id="01890000-0000-7000-8000-00000000abcd")

@@ -47,6 +47,29 @@ def test_a_failing_handler_and_an_unwritable_answer_are_remote_errors(
         asker.request("probe", "never.heard.of", None, timeout=10)
 
 
+@pytest.mark.promise("a request is answered, by its handler or with an error")
+def test_a_refusal_and_data_that_does_not_validate_are_told_with_a_code(
+    shared: Installation,
+) -> None:
+    asker = shared.communicator()
+    assert asker.request("probe", "order", {"count": 5}, timeout=10) == {"count": 5, "note": ""}
+    with pytest.raises(RemoteError) as invalid:
+        asker.request("probe", "order", {"count": "many", "note": 1}, timeout=10)
+    assert (invalid.value.code, invalid.value.message.splitlines()) == (
+        "invalid",
+        [
+            "count: Input should be a valid integer, unable to parse string as an integer, "
+            "got 'many'",
+            "note: Input should be a valid string, got 1",
+        ],
+    )
+    with pytest.raises(RemoteError) as rejected:
+        asker.request("probe", "reject", {}, timeout=10)
+    with pytest.raises(RemoteError) as unknown:
+        asker.request("probe", "never.heard.of", {}, timeout=10)
+    assert (rejected.value.code, unknown.value.code) == ("rejected", "no_handler")
+
+
 @pytest.mark.promise("a request to a service that never started fails at once")
 def test_a_service_that_never_started_is_not_found_at_once(shared: Installation) -> None:
     asker = shared.communicator()

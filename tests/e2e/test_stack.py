@@ -138,8 +138,8 @@ def test_an_instance_of_an_earlier_run_does_not_count(
     seen_at = utc_now() - timedelta(seconds=age_seconds)
     instance = {"state": state, "last_seen_at": seen_at.isoformat()}
 
-    def discover(_self: Any, service: str, *, timeout: float) -> dict[str, Any]:
-        assert service == "user-service"
+    def discover(_self: Any, service: str, *, timeout: float, fresh: bool) -> dict[str, Any]:
+        assert (service, fresh) == ("user-service", True)
         return {"state": state, "instances": [instance]}
 
     monkeypatch.setattr(ServiceCommunicator, "discover", discover)

@@ -1,6 +1,7 @@
 """A service whose handlers write down what they do; run by `celery -A tests.support.probe worker`.
 
 PROBE_SERVICE names it, PROBE_PATTERNS lists what else it subscribes to, PROBE_JOURNAL is its file.
+PROBE_HANGS gives it a health check that never ends.
 """
 
 import os
@@ -12,6 +13,7 @@ import django
 django.setup()
 
 from celery.signals import worker_ready  # noqa: E402
+from pydantic import BaseModel  # noqa: E402
 
 from messaging import Envelope, Reject, Retry, RetryPolicy, ServiceCommunicator  # noqa: E402
 from messaging.clock import SYSTEM_CLOCK  # noqa: E402
@@ -21,9 +23,26 @@ journal = Journal(Path(os.environ["PROBE_JOURNAL"]))
 communicator = ServiceCommunicator(os.environ["PROBE_SERVICE"], version="1.2.3")
 
 
+#: The worker's consumer, once it is ready.
+consumers: list[Any] = []
+
+
 @worker_ready.connect
-def on_ready(**_: Any) -> None:
+def on_ready(sender: Any, **_: Any) -> None:
+    consumers.append(sender)
     journal.write(event="ready")
+
+
+if "PROBE_HANGS" in os.environ:
+
+    @communicator.health_check("hangs", every=1.0)
+    def hang() -> None:
+        journal.write(event="check")
+        SYSTEM_CLOCK.sleep(3600)
+
+    @communicator.health_check("passes", every=1.0)
+    def pass_by() -> None:
+        pass
 
 
 def record(data: Any, message: Envelope) -> None:
@@ -85,6 +104,22 @@ def fail_twice(data: Any, message: Envelope) -> None:
 @communicator.on_message("reject")
 def reject(data: Any) -> None:
     raise Reject("this will never do")
+
+
+class Order(BaseModel):
+    count: int
+    note: str = ""
+
+
+@communicator.on_message("order", schema=Order)
+def order(wanted: Order) -> dict[str, Any]:
+    return {"count": wanted.count, "note": wanted.note}
+
+
+@communicator.on_message("wedge")
+def wedge(_data: Any) -> None:
+    """Have the worker's event loop stand still from now on, while everything else goes on."""
+    consumers[0].loop_calls.call(lambda: SYSTEM_CLOCK.sleep(3600))
 
 
 @communicator.on_message("again")

@@ -1,7 +1,7 @@
 import pytest
 
 from messaging.answers import AnsweredRequests, error_from, error_reply_to, reply_to
-from messaging.errors import AlreadySettled, RemoteError
+from messaging.errors import AlreadySettled, InvalidData, NoHandler, Reject, RemoteError
 from tests.unit.test_codec import an_envelope
 
 
@@ -22,6 +22,35 @@ def test_an_error_crosses_as_text_and_is_never_rebuilt() -> None:
     )
     assert passed_on is not None
     assert (passed_on.type, passed_on.message, passed_on.retryable) == ("T", "m", True)
+
+
+class Missing(Reject):
+    code = "not_found"
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (Reject("no"), "rejected"),
+        (Reject("no", code="conflict"), "conflict"),
+        (Missing("no"), "not_found"),
+        (Missing("no", code="forbidden"), "forbidden"),
+        (InvalidData("no"), "invalid"),
+        (NoHandler("no"), "no_handler"),
+        (SystemExit(3), ""),
+        # Of another question: an order whose user is missing is not missing itself.
+        (RemoteError("Missing", "no", code="not_found"), ""),
+    ],
+)
+def test_a_refusal_crosses_with_its_code(error: BaseException, code: str) -> None:
+    crossed = error_from(error_reply_to(an_envelope(), "b", error))
+    assert crossed is not None
+    assert crossed.code == code
+
+
+def test_there_are_no_other_codes() -> None:
+    with pytest.raises(ValueError, match=r"expected a code out of .*, got 'gone'"):
+        Reject("no", code="gone")
 
 
 def test_a_request_is_answered_once_unless_sending_failed() -> None:

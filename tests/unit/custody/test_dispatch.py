@@ -58,3 +58,18 @@ def test_with_the_ledger_for_all_a_normal_message_is_under_custody(tmp_path: Pat
     sender.send_to_service("b", "work", {})
     assert OutboxMessage.objects.get().under_custody
     sender.close()
+
+
+@pytest.mark.parametrize("priority", MessagePriority)
+def test_durable_is_under_custody_whatever_its_priority(
+    sender: ServiceCommunicator, priority: MessagePriority
+) -> None:
+    sender.send_to_service("b", "work", {}, priority=priority, durable=True)
+    row = OutboxMessage.objects.get()
+    assert (row.under_custody, row.priority) == (True, priority)
+
+
+def test_what_is_worth_nothing_late_is_never_under_custody(sender: ServiceCommunicator) -> None:
+    """Its receiver would put nothing on record, and never tell."""
+    sender.send_to_service("b", "service.health.check", {}, durable=True)
+    assert not OutboxMessage.objects.exists()

@@ -44,6 +44,11 @@ def critical(**changes: Any) -> Envelope:
     return an_envelope(**{**values, **changes})
 
 
+def keep(envelope: Envelope) -> Key:
+    outbox.store(envelope, under_custody=True)
+    return Key(envelope.id, envelope.target, envelope.generation)
+
+
 def run_of(envelope: Envelope, arrival: Arrival = ONLY_COPY) -> Run:
     found = begin(envelope, "b", arrival, 3)
     assert isinstance(found, Run), found
@@ -198,7 +203,7 @@ def test_in_one_database_the_outcome_settles_the_senders_row_without_a_receipt()
 
 def test_in_one_database_a_late_look_finds_that_it_has_arrived() -> None:
     envelope = critical()
-    key = outbox.store(envelope, under_custody=True)
+    key = keep(envelope)
     assert not shared.note_received(key)
     run_of(envelope)
     assert shared.note_received(key)
@@ -206,7 +211,7 @@ def test_in_one_database_a_late_look_finds_that_it_has_arrived() -> None:
 
 
 def test_a_receipt_before_the_mark_is_not_undone_by_it() -> None:
-    key = outbox.store(critical(), under_custody=True)
+    key = keep(critical())
     outbox.settle(key, "handled")
     outbox.mark_published([outbox.Published(key, "", 30)])
     assert OutboxMessage.objects.get().state == "handled"
@@ -214,7 +219,7 @@ def test_a_receipt_before_the_mark_is_not_undone_by_it() -> None:
 
 def test_a_copy_of_another_epoch_is_due_at_once() -> None:
     """Published, wiped, and marked after the switch it waited out the timer."""
-    key = outbox.store(critical(), under_custody=True)
+    key = keep(critical())
     outbox.mark_published([outbox.Published(key, "an earlier epoch", 30)])
     sent = OutboxMessage.objects.get()
     assert sent.due_at is not None

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from messaging import MessagingConfig, ServiceCommunicator, codec
-from messaging.custody import inbox, outbox
+from messaging.custody import due, inbox, outbox
 from messaging.custody.relay import Relay
 from messaging.envelope import Envelope, MessageKind, MessagePriority, utc_now
 from messaging.errors import BrokerUnavailable
@@ -56,15 +56,15 @@ def test_what_is_due_is_published_once_and_its_row_goes(
 def test_a_claimed_row_is_nobody_elses_until_the_claim_is_over() -> None:
     outbox.store(a_command())
     now = utc_now()
-    assert len(outbox.claim_due(now)) == 1
-    assert outbox.claim_due(now) == []
-    assert len(outbox.claim_due(now + timedelta(seconds=outbox.CLAIM_SECONDS))) == 1
+    assert len(due.claim_due(now)) == 1
+    assert due.claim_due(now) == []
+    assert len(due.claim_due(now + timedelta(seconds=outbox.CLAIM_SECONDS))) == 1
 
 
 def test_the_most_urgent_are_claimed_first() -> None:
     for priority in MessagePriority:
         outbox.store(a_command(id=priority.value, priority=priority))
-    claimed = [row.key.message_id for row in outbox.claim_due(utc_now(), limit=2)]
+    claimed = [row.key.message_id for row in due.claim_due(utc_now(), limit=2)]
     assert sorted(claimed) == ["CRITICAL", "HIGH"]
 
 
@@ -86,7 +86,7 @@ def test_rows_stay_with_the_reason_while_the_broker_is_away(tmp_path: Path) -> N
     rows = list(OutboxMessage.objects.all())
     assert len(rows) == 3
     assert all(row.last_error and row.failures == 0 for row in rows)
-    due_in = outbox.seconds_until_due(utc_now())
+    due_in = due.seconds_until_due(utc_now())
     assert due_in is not None
     assert 1 < due_in <= 2
 

@@ -14,6 +14,7 @@ from messaging import (
     Reject,
     RetryPolicy,
     ServiceCommunicator,
+    codec,
 )
 from messaging.custody import inbox, runs
 from messaging.custody.arrival import ONLY_COPY
@@ -101,6 +102,39 @@ def test_critical_is_never_given_up_and_somebody_is_told_at_ten(
         message_stuck.disconnect(on_stuck)
     row = InboxMessage.objects.get()
     assert (row.state, row.attempts, told) == ("waiting", 15, [12])
+
+
+@pytest.mark.parametrize(("priority", "rounds"), [("LOW", 2), ("NORMAL", 4)])
+def test_a_durable_message_is_tried_as_its_priority_says_and_its_sender_is_told(
+    service: ServiceCommunicator, priority: str, rounds: int
+) -> None:
+    """As every message with the ledger for all: once, from its row, and never for ever."""
+    runs_of_it: list[str] = []
+
+    @service.on_message("fine")
+    def handle(_data: Any, message: Any) -> None:
+        runs_of_it.append(message.id)
+
+    @service.on_message("not.fine")
+    def fail(_data: Any) -> None:
+        raise ValueError
+
+    for message_type in ("fine", "not.fine"):
+        service.send_to_service("b", message_type, {}, priority=priority, durable=True)
+    fine, not_fine = OutboxMessage.objects.order_by("pk")
+    envelopes = {row.type: codec.decode(row.envelope) for row in (fine, not_fine)}
+    assert {envelope.custodian for envelope in envelopes.values()} == {"b"}
+    for _ in range(2):
+        Receiver(service).receive(envelopes["fine"], ONLY_COPY)
+    assert runs_of_it == [fine.message_id]
+    for _ in range(rounds):
+        assert OutboxMessage.objects.get(pk=not_fine.pk).state == "pending"
+        InboxMessage.objects.filter(message_id=not_fine.message_id).update(state="ready")
+        Receiver(service).receive(envelopes["not.fine"], ONLY_COPY)
+    states = OutboxMessage.objects.filter(pk__in=(fine.pk, not_fine.pk)).order_by("pk")
+    assert [row.state for row in states] == ["handled", "parked"]
+    (letter,) = OutboxMessage.objects.filter(type="bus.dead_letter")
+    assert letter.target == "api-gateway"
 
 
 def test_an_atomic_handler_cannot_be_async(service: ServiceCommunicator) -> None:

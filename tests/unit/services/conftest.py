@@ -1,4 +1,4 @@
-"""A real web site on the loopback interface."""
+"""A real web site on the loopback interface, and messages as they reach a service's handlers."""
 
 import threading
 from collections.abc import Iterator
@@ -8,7 +8,28 @@ from typing import Any
 
 import pytest
 
+from messaging import Envelope, ServiceCommunicator
+from messaging.envelope import MessageKind, new_message_id, utc_now
+
 HTML = "text/html; charset=utf-8"
+
+
+def handle(communicator: ServiceCommunicator, message_type: str, data: Any) -> Any:
+    """What the service's handler answers to such a request; its data is checked first."""
+    message_id = new_message_id()
+    envelope = Envelope(
+        id=message_id,
+        type=message_type,
+        kind=MessageKind.REQUEST,
+        source="tester",
+        target=communicator.name,
+        data=data,
+        created_at=utc_now(),
+        correlation_id=message_id,
+    )
+    handler = communicator.bus.handlers.find(message_type)
+    assert handler is not None
+    return handler.call(envelope)
 
 
 @dataclass(frozen=True)

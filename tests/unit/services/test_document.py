@@ -3,18 +3,12 @@ from typing import Any
 
 import pytest
 
-from messaging import BrokerUnavailable, Envelope, MessagePriority
+from messaging import BrokerUnavailable, Envelope, InvalidData, MessagePriority
 from messaging.envelope import MessageKind, new_message_id, utc_now
-from services.document.handlers import (
-    DocumentNotFound,
-    InvalidData,
-    communicator,
-    get_document,
-    list_documents,
-    note_view,
-    store_document,
-)
+from services.document.contracts import DocumentViewed
+from services.document.handlers import DocumentNotFound, communicator, note_view
 from services.document.models import Document
+from tests.unit.services.conftest import handle
 
 pytestmark = pytest.mark.django_db
 
@@ -31,6 +25,18 @@ def said(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
     monkeypatch.setattr(communicator, "broadcast", broadcast)
     return events
+
+
+def store_document(data: Any) -> Any:
+    return handle(communicator, "document.store", data)
+
+
+def get_document(data: Any) -> Any:
+    return handle(communicator, "document.get", data)
+
+
+def list_documents(data: Any) -> Any:
+    return handle(communicator, "document.list", data)
 
 
 def test_a_new_document_is_stored_and_then_announced(said: list[Any]) -> None:
@@ -70,12 +76,12 @@ def test_a_document_whose_announcement_failed_is_announced_when_it_comes_again(
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ({"url": None}, "url: expected a text"),
-        ({"url": ""}, "url: expected a text"),
-        ({"url": "x" * 2001}, "url: expected at most 2000"),
+        ({"url": None}, "url: Input should be a valid string"),
+        ({"url": ""}, "url: String should have at least 1"),
+        ({"url": "x" * 2001}, "url: String should have at most 2000"),
         ({"title": 5}, "title"),
         ({"text": ["a"]}, "text"),
-        ({"userId": "7"}, "userId: expected a whole number"),
+        ({"userId": "7"}, "userId: Input should be a valid integer"),
     ],
 )
 def test_bad_data_is_refused_with_the_reason(
@@ -101,8 +107,9 @@ def test_documents_are_listed_newest_first_without_their_text(said: list[Any]) -
 
 
 def test_an_unknown_document_is_a_clear_error() -> None:
-    with pytest.raises(DocumentNotFound, match="there is no document 5"):
+    with pytest.raises(DocumentNotFound, match="there is no document 5") as caught:
         get_document({"id": 5})
+    assert caught.value.code == "not_found"
 
 
 def test_views_may_come_twice_and_out_of_order(said: list[Any]) -> None:
@@ -110,7 +117,7 @@ def test_views_may_come_twice_and_out_of_order(said: list[Any]) -> None:
     late = viewed(stored["id"], minutes_ago=0)
     early = viewed(stored["id"], minutes_ago=5)
     for message in (late, early, late):
-        note_view(message.data, message)
+        note_view(DocumentViewed.model_validate(message.data), message)
     document = get_document({"id": stored["id"]})
     assert document["lastViewedAt"] == late.created_at.isoformat()
 

@@ -3,11 +3,12 @@ from typing import Any
 
 import pytest
 
+from messaging import InvalidData
 from services.scraper import crawling
 from services.scraper.crawling import CrawlResult, crawl
 from services.scraper.fetching import FetchError
-from services.scraper.handlers import InvalidData, communicator, scrape_free_zones
-from tests.unit.services.conftest import Site, page, redirect
+from services.scraper.handlers import communicator
+from tests.unit.services.conftest import Site, handle, page, redirect
 
 LOCAL = frozenset({"127.0.0.1"})
 
@@ -66,7 +67,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 def ask(data: Any) -> Any:
-    return asyncio.run(scrape_free_zones(data))
+    return handle(communicator, "scrape.free.zones", data)
 
 
 def test_every_page_goes_to_the_document_service(site: Site, sent: list[Any]) -> None:
@@ -109,15 +110,15 @@ def test_hosts_without_the_one_of_the_url_refuse_it(site: Site, sent: list[Any])
 @pytest.mark.parametrize(
     ("data", "text"),
     [
-        (None, "expected an object"),
-        ({}, "url: expected a text"),
-        ({"url": 5}, "url: expected a text"),
+        (None, "data: "),
+        ({}, "url: Field required"),
+        ({"url": 5}, "url: Input should be a valid string, got 5"),
         ({"url": "http://a\x00b/"}, "url:"),
-        ({"url": "http://a/", "allowedHosts": "a"}, "allowedHosts: expected 1 to 20 host names"),
+        ({"url": "http://a/", "allowedHosts": "a"}, "allowedHosts: Input should be a valid array"),
         ({"url": "http://a/", "allowedHosts": []}, "allowedHosts"),
         ({"url": "http://a/", "allowedHosts": [5]}, "allowedHosts"),
         ({"url": "http://a/", "allowedHosts": ["a"] * 21}, "allowedHosts"),
-        ({"url": "http://a/", "userId": "7"}, "userId: expected a whole number"),
+        ({"url": "http://a/", "userId": "7"}, "userId: Input should be a valid integer"),
         ({"url": "http://a/", "userId": True}, "userId"),
         ({"url": "http://a/", "userId": -1}, "userId"),
     ],

@@ -2,17 +2,11 @@ from typing import Any
 
 import pytest
 
-from messaging import Envelope
+from messaging import Envelope, InvalidData
 from messaging.envelope import MessageKind, expiry, new_message_id, utc_now
-from services.user.handlers import (
-    InvalidData,
-    UserNotFound,
-    communicator,
-    get_user_activity,
-    get_user_details,
-    record_activity,
-)
+from services.user.handlers import UserNotFound, communicator, record_activity
 from services.user.models import Activity
+from tests.unit.services.conftest import handle
 
 pytestmark = pytest.mark.django_db
 
@@ -30,6 +24,14 @@ def event(data: Any, age_seconds: float = 0.0) -> Envelope:
     )
 
 
+def get_user_details(data: Any) -> Any:
+    return handle(communicator, "get.user.details", data)
+
+
+def get_user_activity(data: Any) -> Any:
+    return handle(communicator, "get.user.activity", data)
+
+
 def test_a_fresh_database_knows_user_123() -> None:
     assert get_user_details({"userId": 123}) == {
         "userId": 123,
@@ -40,8 +42,9 @@ def test_a_fresh_database_knows_user_123() -> None:
 
 
 def test_an_unknown_user_is_a_clear_error() -> None:
-    with pytest.raises(UserNotFound, match="there is no user 9"):
+    with pytest.raises(UserNotFound, match="there is no user 9") as caught:
         get_user_details({"userId": 9})
+    assert caught.value.code == "not_found"
 
 
 @pytest.mark.parametrize(

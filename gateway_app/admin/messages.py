@@ -1,0 +1,153 @@
+"""Messages in the admin: dead letters, audit records, outbox and inbox.
+
+Dead letters can be replayed and discarded by who may.
+"""
+
+from typing import Any, Final
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from gateway_app import replays
+from gateway_app.admin.read_only import ReadOnly
+from gateway_app.models import AuditRecord, DeadLetter
+from messaging.models import InboxMessage, OutboxMessage
+
+#: One message each; more would push the list off the page.
+_REFUSALS_SHOWN: Final = 5
+
+
+@admin.register(DeadLetter)
+class DeadLetterAdmin(ReadOnly):
+    """Messages that were given up, newest first."""
+
+    actions = ("replay", "discard")
+    list_display = (
+        "parked_at",
+        "service",
+        "type",
+        "reason",
+        "attempts",
+        "state",
+        "error",
+    )
+    list_filter = (
+        "state",
+        "reason",
+        "service",
+        "priority",
+        "type",
+    )
+    search_fields = (
+        "message_id",
+        "type",
+        "error",
+    )
+    date_hierarchy = "parked_at"
+
+    def get_exclude(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """Hide what messages say from who may not see it."""
+        if request.user.has_perm("gateway_app.view_payload"):
+            return ()
+        return ("envelope_json", "raw_body", "raw_headers_json", "traceback")
+
+    def has_replay_permission(self, request: HttpRequest) -> bool:
+        """Return whether this user may replay and discard."""
+        return request.user.has_perm("gateway_app.replay_deadletter")
+
+    @admin.action(description="Replay: have the service handle it again", permissions=["replay"])
+    def replay(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> None:
+        """Replay what is selected and parked."""
+        done, refused = 0, []
+        for letter in queryset.order_by("parked_at", "pk"):
+            try:
+                done += replays.replay(letter, actor=request.user.get_username())
+            except replays.NotReplayed as exc:
+                refused.append(str(exc))
+        self.message_user(request, f"{done} replayed.", messages.SUCCESS)
+        for text in refused[:_REFUSALS_SHOWN]:
+            self.message_user(request, text, messages.WARNING)
+
+    @admin.action(description="Discard: nobody will handle it", permissions=["replay"])
+    def discard(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> None:
+        """Discard what is selected and parked."""
+        actor = request.user.get_username()
+        done = sum(replays.discard(letter, actor=actor) for letter in queryset)
+        self.message_user(request, f"{done} discarded.", messages.SUCCESS)
+
+
+@admin.register(AuditRecord)
+class AuditRecordAdmin(ReadOnly):
+    """Who did what, newest first."""
+
+    list_display = (
+        "at",
+        "actor",
+        "action",
+        "service",
+        "message_id",
+        "detail",
+    )
+    list_filter = (
+        "action",
+        "actor",
+        "service",
+    )
+    search_fields = ("message_id",)
+    date_hierarchy = "at"
+
+
+@admin.register(OutboxMessage)
+class OutboxMessageAdmin(ReadOnly):
+    """Messages that this database answers for, newest first."""
+
+    list_display = (
+        "created_at",
+        "type",
+        "target",
+        "priority",
+        "state",
+        "due_at",
+        "publishes",
+        "last_error",
+    )
+    list_filter = (
+        "state",
+        "priority",
+        "target",
+    )
+    ordering = ("-pk",)
+    exclude = ("envelope",)
+    search_fields = (
+        "message_id",
+        "type",
+    )
+
+
+@admin.register(InboxMessage)
+class InboxMessageAdmin(ReadOnly):
+    """Messages that services have on record, newest first."""
+
+    list_display = (
+        "begun_at",
+        "type",
+        "service",
+        "source",
+        "priority",
+        "state",
+        "attempts",
+        "due_at",
+        "last_error",
+    )
+    list_filter = (
+        "state",
+        "priority",
+        "service",
+    )
+    search_fields = (
+        "message_id",
+        "type",
+    )
+    ordering = ("-pk",)
+    exclude = ("envelope",)

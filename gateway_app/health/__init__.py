@@ -1,0 +1,1 @@
+"""Health rounds: services asked by message, instances over HTTP, and what follows from it."""

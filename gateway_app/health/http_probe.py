@@ -1,0 +1,135 @@
+"""One question to one health endpoint over HTTP.
+
+Spoken with h11 on a bare connection. A client with pools, redirects and cookies takes five times
+the CPU of it, and with many probes at once that is what the others wait for: on a busy host those
+were late that had long been answered.
+"""
+
+import asyncio
+import errno
+import os
+import re
+import socket
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+from urllib.parse import quote
+
+import h11
+
+from messaging.clock import SYSTEM_CLOCK
+
+#: So much of an answer is read, its head not counted.
+MOST_BYTES: Final = 65_536
+#: A name may have several addresses; the next one is tried beside the first after this.
+NEXT_ADDRESS_SECONDS: Final = 0.1
+
+#: What has a meaning in a path with its query, and stays as it is.
+_SAFE: Final = "/?:@!$&'()*+,;=%~"
+_ERRNO: Final = re.compile(r"\[Errno (\d+)\]")
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where an instance says how it is."""
+
+    instance_id: str
+    host: str
+    port: int
+    #: Path and query.
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What became of asking one endpoint."""
+
+    #: Empty: it is well. Else text for people, the same for the same finding.
+    error: str = ""
+    #: Until it answered; None: it did not.
+    seconds: float | None = None
+    #: Whether it took too long.
+    is_late: bool = False
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether an HTTP answer came, a bad one included."""
+        return self.seconds is not None
+
+
+async def probe(endpoint: Endpoint, timeout_seconds: float) -> Probe:
+    """Ask an endpoint and return what became of it; never raises. Safe to repeat.
+
+    Any status of 200 to 299 is well; a redirect is not.
+
+    Args:
+        endpoint: whom to ask.
+        timeout_seconds: how long all of it may take: looking up the name, connecting, and reading
+            the answer.
+    """
+    began = SYSTEM_CLOCK.monotonic()
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            status = await _status(endpoint)
+    except TimeoutError:
+        return Probe(f"no answer within {timeout_seconds:g} s", is_late=True)
+    except (OSError, ValueError, h11.ProtocolError) as exc:
+        return Probe(_reason(exc))
+    seconds = SYSTEM_CLOCK.monotonic() - began
+    is_well = HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES
+    return Probe("" if is_well else f"HTTP {status}", seconds)
+
+
+async def _status(endpoint: Endpoint) -> int:
+    """Return the status of the answer, once as much of it as is wanted has come."""
+    question = _question(endpoint)
+    reader, writer = await asyncio.open_connection(
+        endpoint.host, endpoint.port, happy_eyeballs_delay=NEXT_ADDRESS_SECONDS
+    )
+    try:
+        connection = h11.Connection(h11.CLIENT)
+        end = h11.EndOfMessage()
+        writer.write((connection.send(question) or b"") + (connection.send(end) or b""))
+        status, read = 0, 0
+        while read < MOST_BYTES:
+            event = connection.next_event()
+            if event is h11.NEED_DATA:
+                connection.receive_data(await reader.read(MOST_BYTES))
+            elif isinstance(event, h11.Response):
+                status = event.status_code
+            elif isinstance(event, h11.Data):
+                read += len(event.data)
+            elif isinstance(event, h11.EndOfMessage):
+                break
+        return status
+    finally:
+        writer.transport.abort()
+
+
+def _question(endpoint: Endpoint) -> h11.Request:
+    host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
+    return h11.Request(
+        method="GET",
+        target=quote(f"/{endpoint.path.removeprefix('/')}", safe=_SAFE),
+        headers=[
+            ("Host", f"{host}:{endpoint.port}"),
+            ("User-Agent", "bus-health-check"),
+            ("Connection", "close"),
+        ],
+    )
+
+
+def _reason(error: Exception) -> str:
+    """Return a few words, without what differs from one time to the next."""
+    if isinstance(error, socket.gaierror):
+        return "host name not found"
+    if isinstance(error, h11.RemoteProtocolError):
+        return "no HTTP answer"
+    if not isinstance(error, OSError):
+        return "no valid address"  # neither a name nor what may stand in a header
+    if isinstance(error, ConnectionResetError | BrokenPipeError):
+        return "connection broken"
+    # One error for each address of the host, if there are several.
+    numbers = {error.errno} if error.errno else set(map(int, _ERRNO.findall(str(error))))
+    known = min(numbers, default=errno.EHOSTUNREACH)
+    return os.strerror(known).lower()

@@ -1,0 +1,272 @@
+"""The gateway's HTTP server as one ASGI application.
+
+``/api/…`` and ``/bus/…`` are answered here: bodies are streamed both ways, which Django's views
+cannot do, and without the work that pages for people need. Everything else is Django's.
+"""
+
+import logging
+from http import HTTPStatus
+from typing import Final
+
+from django.conf import settings
+from django.db import DatabaseError
+from django.http.request import validate_host
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from gateway_app import bus
+from gateway_app.http import bus_routes, durable, openapi
+from gateway_app.http.database import in_database
+from gateway_app.http.headers import traceparent
+from gateway_app.http.limits import Limits
+from gateway_app.http.matching import Match, NoSuchMethod, NoSuchPath
+from gateway_app.http.observing import Observed, observed
+from gateway_app.http.paths import segments_of
+from gateway_app.http.problem import RETRY_AFTER_SECONDS, Problem
+from gateway_app.http.proxy import AnswerBroke, Proxy
+from gateway_app.http.routing import Routing, RoutingCache, ServiceEntry
+from gateway_app.message_status import status_of
+from messaging import MessagingConfig, MessagingError
+from messaging.context import tracing
+from messaging.envelope import utc_now
+
+logger = logging.getLogger(__name__)
+
+#: Paths that are answered here.
+PREFIXES: Final = ("/api", "/bus")
+#: Headers of ours that pages of other origins may read.
+_EXPOSED: Final = ("Location", "Preference-Applied", "Retry-After", "Allow")
+
+
+class Gateway:
+    """Answers requests to services: over the bus, as durable messages, or by their own servers.
+
+    An ASGI application. One per process; used on its event loop.
+
+    Args:
+        config: the settings.
+        routing: what requests are routed by.
+    """
+
+    def __init__(self, config: MessagingConfig, routing: RoutingCache) -> None:
+        self._routing = routing
+        self._limits = Limits(config)
+        self._proxy = Proxy(config)
+        self._revision = -1
+
+    async def close(self) -> None:
+        """Close the connections to instances and to the broker."""
+        await self._proxy.close()
+        await self._routing.close()
+        await in_database(bus.communicator.close)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, an error as problem JSON."""
+        request = Request(scope, receive)
+        with observed(send) as seen:
+            try:
+                response = await self._answer(request, seen)
+            except Problem as problem:
+                response = problem.response()
+            except (ClientDisconnect, AnswerBroke) as exc:
+                # Nobody is there, or what has been sent cannot be taken back: the server closes
+                # the connection when nothing comes to an end.
+                seen.broke(exc)
+                return
+            except Exception:
+                logger.exception("%s %s", request.method, request.url.path)
+                if seen.has_begun:
+                    return
+                detail = "see the gateway's log"
+                response = Problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail).response()
+            if response is not None:
+                await response(scope, receive, seen.send)
+
+    async def _answer(self, request: Request, seen: Observed) -> Response | None:
+        """Return the response; None: it has been sent."""
+        _check_host(request)
+        segments = segments_of(bytes(request.scope["raw_path"]).partition(b"?")[0])
+        if segments[:2] == ("bus", "messages") and len(segments) == 3:
+            return await _message_status(request, segments[2])
+        routing = await self._current()
+        if segments == ("api", "openapi.json"):
+            return _document(request, routing)
+        match = _match(request.method, segments, routing)
+        if match is None:
+            return _options(segments, routing)
+        seen.target = match.target
+        entry = routing.by_name[match.target.service]
+        client = request.client.host if request.client else ""
+        with self._limits.admitted(client, match.target):
+            return await self._pass_on(request, match, entry, seen.send)
+
+    async def _pass_on(
+        self, request: Request, match: Match, entry: ServiceEntry, send: Send
+    ) -> Response | None:
+        if not match.target.message:
+            _check_serves(entry)
+            await self._proxy.forward(request, match.target, entry, send)
+            return None
+        is_durable = durable.is_wanted(request)
+        if not is_durable:
+            _check_serves(entry)
+        data = await bus_routes.read_data(request, match, entry)
+        with tracing(traceparent(request.scope["headers"]).decode()):
+            answer = durable.accept if is_durable else bus_routes.ask
+            return await answer(request, match, data)
+
+    async def _current(self) -> Routing:
+        try:
+            routing = await self._routing.current()
+        except DatabaseError as exc:
+            logger.warning("routes could not be loaded: %s", exc)
+            raise Problem(
+                HTTPStatus.SERVICE_UNAVAILABLE, "the registry's database does not answer"
+            ) from exc
+        if routing.revision != self._revision:
+            self._revision = routing.revision
+            self._proxy.upstreams.forget_others(routing.instance_ids)
+        return routing
+
+
+class GatewayServer:
+    """The whole server: the gateway, Django, and their start and end. An ASGI application.
+
+    Args:
+        django: answers what the gateway does not.
+    """
+
+    def __init__(self, django: ASGIApp) -> None:
+        self._django = django
+        self._gateway: Gateway | None = None
+        self._services: ASGIApp | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection, or the life of the server."""
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif scope["type"] == "http" and _is_ours(scope["path"]):
+            await self._open()(scope, receive, send)
+        else:
+            await self._django(scope, receive, send)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                try:
+                    self._open()
+                except MessagingError as exc:  # a setting is wrong: the server must not start
+                    await send({"type": "lifespan.startup.failed", "message": str(exc)})
+                    return
+                await send({"type": "lifespan.startup.complete"})
+            elif message["type"] == "lifespan.shutdown":
+                if self._gateway is not None:
+                    await self._gateway.close()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+    def _open(self) -> ASGIApp:
+        if self._services is None:
+            config = bus.communicator.bus.config
+            self._gateway = Gateway(config, RoutingCache())
+            self._services = with_cors(self._gateway, config.cors_origins)
+        return self._services
+
+
+def _is_ours(path: str) -> bool:
+    return any(path == prefix or path.startswith(f"{prefix}/") for prefix in PREFIXES)
+
+
+def with_cors(application: ASGIApp, origins: str) -> ASGIApp:
+    """Return the application, open to pages of these origins; as it is where there are none."""
+    allowed = [origin.strip() for origin in origins.split(",") if origin.strip()]
+    if not allowed:
+        return application
+    return CORSMiddleware(
+        application,
+        allow_origins=allowed,
+        allow_methods=["*"],
+        allow_headers=["*"],
+        expose_headers=_EXPOSED,
+        max_age=600,
+    )
+
+
+def _check_host(request: Request) -> None:
+    """Refuse hosts that are not ours, as Django does for its pages."""
+    host = request.headers.get("host", "").rpartition("@")[2]
+    name = host if host.endswith("]") else host.rpartition(":")[0] or host
+    if not validate_host(name.lower(), settings.ALLOWED_HOSTS):
+        raise Problem(HTTPStatus.BAD_REQUEST, "this host is not served here")
+
+
+def _match(method: str, segments: tuple[str, ...], routing: Routing) -> Match | None:
+    """Return the route of a request; None: OPTIONS, which no route of this path has.
+
+    Raises:
+        Problem: 404 no route has this path, 405 none of them has the method.
+    """
+    path = "/" + "/".join(segments)
+    try:
+        return routing.tree.match(method, segments)
+    except NoSuchPath as exc:
+        raise Problem(HTTPStatus.NOT_FOUND, f"no service has a route {path:.500}") from exc
+    except NoSuchMethod as exc:
+        if method == "OPTIONS":
+            return None
+        raise Problem(
+            HTTPStatus.METHOD_NOT_ALLOWED,
+            f"{path:.500} takes {', '.join(exc.allowed)}",
+            headers={"Allow": ", ".join(exc.allowed)},
+        ) from exc
+
+
+def _options(segments: tuple[str, ...], routing: Routing) -> Response:
+    try:
+        routing.tree.match("OPTIONS", segments)
+    except NoSuchMethod as exc:
+        allowed = ", ".join([*exc.allowed, "OPTIONS"])
+        return Response(status_code=HTTPStatus.NO_CONTENT, headers={"Allow": allowed})
+    raise AssertionError(f"OPTIONS is a route of {segments}")
+
+
+def _check_serves(entry: ServiceEntry) -> None:
+    """Fail at once where nobody would answer.
+
+    Raises:
+        Problem: 503, with when to try again.
+    """
+    if entry.serves:
+        return
+    wait: float = RETRY_AFTER_SECONDS
+    text = f"no instance of {entry.name} is running"
+    until = entry.maintenance_until
+    if until is not None and until > utc_now():
+        wait = max(1.0, (until - utc_now()).total_seconds())
+        text = f"{entry.name} is in maintenance until {until:%H:%M:%S} UTC"
+    raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, text, headers={"Retry-After": str(round(wait))})
+
+
+def _document(request: Request, routing: Routing) -> Response:
+    if request.method not in ("GET", "HEAD"):
+        raise Problem(
+            HTTPStatus.METHOD_NOT_ALLOWED, "it can be read", headers={"Allow": "GET, HEAD"}
+        )
+    return JSONResponse(openapi.document(routing))
+
+
+async def _message_status(request: Request, message_id: str) -> Response:
+    if request.method not in ("GET", "HEAD"):
+        raise Problem(
+            HTTPStatus.METHOD_NOT_ALLOWED, "it can be read", headers={"Allow": "GET, HEAD"}
+        )
+    try:
+        status = await in_database(status_of, message_id)
+    except DatabaseError as exc:
+        raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "the database does not answer") from exc
+    if status is None:
+        raise Problem(HTTPStatus.NOT_FOUND, "no message of this id is known")
+    return JSONResponse(status)

@@ -1,0 +1,72 @@
+"""``manage.py bus_maintenance``: takes a service, or one instance of it, out and back in."""
+
+import re
+from argparse import ArgumentTypeError
+from datetime import timedelta
+from typing import Any, Final
+
+from django.core.management.base import CommandParser
+
+from gateway_app.commands import BusCommand, host_user
+from gateway_app.models import Service, ServiceInstance
+from gateway_app.registry.maintenance import end_maintenance, set_maintenance
+from gateway_app.registry.wording import instant_text
+from messaging.envelope import utc_now
+
+_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+#: Whoever is away for longer is gone.
+LONGEST: Final = timedelta(days=31)
+
+
+class Command(BusCommand):
+    """Sets or ends maintenance."""
+
+    help = "Take a service, or one instance of it, out for a while: it gets no requests."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Add what is meant, and for how long."""
+        parser.add_argument("service", metavar="SERVICE", help="name of the service")
+        parser.add_argument(
+            "--instance", metavar="ID", help="only this instance; the beginning of its id will do"
+        )
+        action = parser.add_mutually_exclusive_group(required=True)
+        action.add_argument(
+            "--for", dest="duration", type=duration, metavar="T", help="for so long, such as 30m"
+        )
+        action.add_argument("--end", action="store_true", help="end it now")
+
+    def run(self, options: dict[str, Any]) -> None:
+        """Set or end it; in the registry when this returns."""
+        target = _target(options["service"], options["instance"])
+        now = utc_now()
+        if options["end"]:
+            end_maintenance(target, actor=host_user(), now=now)
+            self.stdout.write(f"{target}: no maintenance any more")
+            return
+        until = now + options["duration"]
+        set_maintenance(target, until, actor=host_user(), now=now)
+        self.stdout.write(f"{target}: in maintenance until {instant_text(until, now)}")
+
+
+def duration(text: str) -> timedelta:
+    """Return the duration that stands for: a whole number with s, m, h or d."""
+    found = re.fullmatch(r"([0-9]{1,9})([smhd])", text)
+    length = timedelta(**{_UNITS[found[2]]: int(found[1])}) if found else timedelta()
+    if not timedelta() < length <= LONGEST:
+        raise ArgumentTypeError(
+            f"expected a duration such as 30m, at most {LONGEST.days}d, got {text!r}"
+        )
+    return length
+
+
+def _target(name: str, instance_id: str | None) -> Service | ServiceInstance:
+    service = Service.objects.filter(name=name).first()
+    if service is None:
+        raise ValueError(f"no service named {name!r} has registered")
+    if instance_id is None:
+        return service
+    found = service.instances.filter(left_at=None, instance_id__startswith=instance_id)[:2]
+    if len(found) != 1:
+        which = "no instance" if not found else "more than one instance"
+        raise ValueError(f"{name} has {which} with an id that begins with {instance_id!r}")
+    return found[0]

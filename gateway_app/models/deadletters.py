@@ -1,0 +1,98 @@
+"""Messages that were given up, and what operators did."""
+
+import json
+from typing import Any, ClassVar
+
+from django.db import models
+
+from messaging.deadletter import DeadLetterReason
+
+
+class DeadLetterState(models.TextChoices):
+    """What has become of a dead letter."""
+
+    PARKED = "parked"
+    REPLAYED = "replayed"
+    DISCARDED = "discarded"
+
+
+class DeadLetter(models.Model):
+    """A message that a service gave up, with everything needed to understand and replay it."""
+
+    message_id = models.CharField(max_length=200)
+    #: Who gave it up.
+    service = models.CharField(max_length=100, db_index=True)
+    #: Of the envelope: 0, and 1 more with each replay.
+    generation = models.PositiveIntegerField(default=0)
+    #: Type, source and priority are empty where the body was no envelope.
+    type = models.CharField(max_length=200, blank=True, db_index=True)
+    source = models.CharField(max_length=100, blank=True)
+    priority = models.CharField(max_length=8, blank=True)
+    reason = models.CharField(
+        max_length=20, choices=[(reason.value, reason.value) for reason in DeadLetterReason]
+    )
+    #: Text for people.
+    error = models.TextField(blank=True)
+    traceback = models.TextField(blank=True)
+    attempts = models.PositiveIntegerField(default=0)
+    service_version = models.CharField(max_length=100, blank=True)
+    #: The envelope as JSON text.
+    envelope_json = models.TextField(blank=True)
+    #: What came, byte for byte, where it was no envelope.
+    raw_body = models.BinaryField(null=True, blank=True)
+    #: Content type and headers of such a body, as JSON text.
+    raw_headers_json = models.TextField(blank=True)
+    #: Whether nobody can tell that its effect is not there already; replaying it needs force.
+    may_have_been_handled = models.BooleanField(default=False)
+    parked_at = models.DateTimeField(db_index=True)
+    state = models.CharField(max_length=9, choices=DeadLetterState, default=DeadLetterState.PARKED)
+
+    class Meta:
+        """One per message, service and generation: parking is safe to repeat."""
+
+        ordering: ClassVar = ["-parked_at", "-pk"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["message_id", "service", "generation"], name="gateway_dead_letter_once"
+            )
+        ]
+        permissions: ClassVar = [
+            ("replay_deadletter", "Can replay and discard dead letters"),
+            ("view_payload", "Can see what messages say"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.type or 'unreadable'} ({self.message_id}): {self.reason}"
+
+    @property
+    def envelope(self) -> dict[str, Any] | None:
+        """The envelope; None where the body was none."""
+        return json.loads(self.envelope_json) if self.envelope_json else None
+
+    @property
+    def raw_headers(self) -> dict[str, Any] | None:
+        """Content type and headers of a body that was no envelope."""
+        return json.loads(self.raw_headers_json) if self.raw_headers_json else None
+
+
+class AuditRecord(models.Model):
+    """Who did what to messages and services, and when. Written in the transaction that does it."""
+
+    at = models.DateTimeField(db_index=True)
+    #: A user of the admin, or ``command:`` and the user of the host.
+    actor = models.CharField(max_length=200)
+    #: ``replay``, ``discard``, ``resolve``, ``reopen``; ``maintenance``, ``track``, ``forget``.
+    action = models.CharField(max_length=20)
+    #: Empty: it is about the service, or one instance of it.
+    message_id = models.CharField(max_length=200, db_index=True)
+    service = models.CharField(max_length=100)
+    #: Text for people.
+    detail = models.TextField(blank=True)
+
+    class Meta:
+        """Newest first."""
+
+        ordering: ClassVar = ["-at", "-pk"]
+
+    def __str__(self) -> str:
+        return f"{self.actor}: {self.action} {self.message_id or self.detail} at {self.service}"

@@ -1,0 +1,89 @@
+"""The receiving half of a service: its bus, and the handlers that were registered for it."""
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from messaging.bus import MessageBus
+from messaging.config import MessagingConfig
+from messaging.retry import RetryPolicy
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Subscriber:
+    """Registers handlers, at import already; the bus that they are for is made when needed.
+
+    Args:
+        config: the settings; None: ``settings.MESSAGING``, read when first needed.
+    """
+
+    def __init__(self, config: MessagingConfig | None) -> None:
+        self._config = config
+        self._subscribed: list[Callable[[MessageBus], object]] = []
+
+    @functools.cached_property
+    def bus(self) -> MessageBus:
+        """The bus underneath."""
+        if self._config is None:
+            from messaging.apps import configured
+
+            self._config = configured()
+        bus = MessageBus(self._config)
+        for subscribe in self._subscribed:
+            subscribe(bus)
+        return bus
+
+    def on_message(
+        self,
+        pattern: str,
+        *,
+        retry: RetryPolicy | None = None,
+        atomic: bool = False,
+        timeout: float | None = None,
+        schema: "type[BaseModel] | None" = None,
+    ) -> Callable[[F], F]:
+        """Register the decorated function for the messages whose type matches the pattern.
+
+        The function takes ``(data)`` or ``(data, message)`` and may be ``async def``. What it
+        returns answers a request. It may be called again with the same message: after an
+        exception as ``retry`` says, and after the loss of a worker. `messaging.Reject` parks the
+        message, `messaging.Retry` tries it again later.
+
+        Args:
+            pattern: a type, or an AMQP topic pattern: ``document.*``, ``document.#``.
+            retry: when to try again; None: what holds for the message's priority.
+            atomic: run it in a database transaction that also notes the message as handled: what
+                it writes to that database happens once, however often the message comes. Not for
+                ``async def``. CRITICAL sent from inside goes out with the commit.
+            timeout: seconds it may take; after that another worker may begin it again, and what
+                this run does is refused. None: ``handler_timeout_seconds``.
+            schema: a pydantic model: ``data`` is an instance of it then. Data that does not
+                validate never reaches the function: a request is answered with the code
+                ``invalid``, anything else is parked with that reason, both with a line for each
+                wrong field. The registry publishes its JSON Schema, unless this is a pattern.
+
+        Raises:
+            ConfigurationError: no pattern, a second handler for it, another signature, no model.
+        """
+        options = {"retry": retry, "atomic": atomic, "timeout": timeout, "schema": schema}
+
+        def register(function: F) -> F:
+            self._subscribe(pattern, function, **options)
+            return function
+
+        return register
+
+    def subscribe_built_in(self, pattern: str, function: Callable[..., Any]) -> None:
+        """Register one of the library's own handlers; the service may replace it."""
+        self._subscribe(pattern, function, built_in=True)
+
+    def _subscribe(self, pattern: str, function: Callable[..., Any], **options: Any) -> None:
+        # Handlers are registered at import, before settings may be read: the bus comes later.
+        if "bus" in self.__dict__:
+            self.bus.subscribe(pattern, function, **options)
+        else:
+            self._subscribed.append(lambda bus: bus.subscribe(pattern, function, **options))

@@ -1,0 +1,51 @@
+"""What a worker has in hand, counted so that counting costs next to nothing per message."""
+
+from typing import Any
+
+from messaging.clock import SYSTEM_CLOCK
+from messaging.worker.pool import ThreadPool
+
+
+class Load:
+    """Counts the deliveries of one worker; told with its heartbeats.
+
+    Written where deliveries come and go, on the event loop or by the pool's threads; read anywhere
+    without a lock, so one message more or less may be in it.
+
+    Args:
+        pool: handles the deliveries.
+    """
+
+    def __init__(self, pool: Any) -> None:
+        self._pool = pool
+        #: Deliveries taken since the start, bad ones and those given back included.
+        self.consumed = 0
+        #: Of pools of Celery's: when each delivery that runs was begun with.
+        self._began: dict[int, float] = {}
+
+    def began(self, delivery: object) -> None:
+        """Note that a process of the pool has begun with a delivery."""
+        self._began[id(delivery)] = SYSTEM_CLOCK.monotonic()
+
+    def ended(self, delivery: object) -> None:
+        """Note that it is done with it, or dead."""
+        self._began.pop(id(delivery), None)
+
+    def report(self) -> dict[str, Any]:
+        """Return the load as heartbeats carry it.
+
+        ``consumed``, deliveries taken since the start; ``busy``, handlers that run; ``capacity``,
+        how many may run at once; ``oldest_seconds``, for how long the longest of them has been
+        running.
+        """
+        if isinstance(self._pool, ThreadPool):
+            began = self._pool.began()
+        else:
+            began = list(self._began.copy().values())
+        oldest_seconds = SYSTEM_CLOCK.monotonic() - min(began) if began else 0.0
+        return {
+            "consumed": self.consumed,
+            "busy": len(began),
+            "capacity": self._pool.limit,
+            "oldest_seconds": round(max(oldest_seconds, 0.0), 3),
+        }

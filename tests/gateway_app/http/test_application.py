@@ -1,0 +1,207 @@
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from gateway_app import bus
+from gateway_app.http.application import Gateway, with_cors
+from gateway_app.http.routing import RoutingCache
+from gateway_app.registry import register
+from messaging import BrokerUnavailable, RemoteError, RequestTimeout, ServiceNotFound
+from messaging.models import OutboxMessage
+from tests.gateway_app.registry.test_registry import NOW, a_registration
+from tests.support.asgi import AsgiClient
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"id": {"type": "integer"}, "tags": {"type": "array", "maxItems": 2}},
+    "required": ["id"],
+}
+ROUTES = [
+    {"path": "/api/users/{id}", "methods": ["GET", "PUT"], "message": "get.user"},
+    {"path": "/api/users/me", "methods": ["GET"], "message": "get.me"},
+    {
+        "path": "/api/orders/{id}",
+        "methods": ["GET", "POST"],
+        "message": "order",
+        "priority": "LOW",
+    },
+    {"path": "/api/raw", "methods": ["GET"], "message": ""},
+]
+
+
+@pytest.fixture(autouse=True)
+def registered() -> None:
+    register(
+        a_registration(routes=ROUTES, schemas={"order": SCHEMA}, handles=["order"]),
+        said_at=NOW,
+        now=NOW,
+    )
+
+
+@pytest.fixture
+def client() -> Iterator[AsgiClient]:
+    gateway = Gateway(bus.communicator.bus.config, RoutingCache())
+    with AsgiClient(gateway) as client:
+        yield client
+
+
+@pytest.fixture
+def answers(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What the service answers, in turn: values, or errors to raise."""
+    script: list[Any] = []
+
+    async def request_async(target: str, message_type: str, data: Any, **_: Any) -> Any:
+        answer = script.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return {"type": message_type, "data": data, "answer": answer}
+
+    monkeypatch.setattr(bus.communicator, "request_async", request_async)
+    return script
+
+
+def test_path_query_and_body_become_the_data_of_a_request(
+    client: AsgiClient, answers: list[Any]
+) -> None:
+    answers += [1, 2]
+    put = client.put("/api/users/7?x=1&y=2&y=3&y=4", json={"name": "Ada", "x": "body"})
+    assert put.json()["data"] == {"id": "7", "x": "1", "y": ["2", "3", "4"], "name": "Ada"}
+    assert client.get("/api/users/me").json()["type"] == "get.me"
+
+
+def test_values_of_path_and_query_are_what_the_schema_says(
+    client: AsgiClient, answers: list[Any]
+) -> None:
+    answers.append(1)
+    assert client.get("/api/orders/7?tags=a").json()["data"] == {"id": 7, "tags": ["a"]}
+    refused = client.get("/api/orders/seven?tags=a&tags=b&tags=c")
+    assert refused.status_code == 422
+    assert {error["pointer"] for error in refused.json()["errors"]} == {"/id", "/tags"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "content_type", "status"),
+    [
+        ("GET", "/api/nothing", "", "", 404),
+        ("GET", "/api/users/7/more", "", "", 404),
+        ("GET", "/api/users//more", "", "", 404),
+        ("DELETE", "/api/users/7", "", "", 405),
+        ("PUT", "/api/users/7", "{nonsense", "application/json", 400),
+        ("PUT", "/api/users/7", '{"x": NaN}', "application/json", 400),
+        ("PUT", "/api/users/7", "[1]", "application/json", 400),
+        ("PUT", "/api/users/7", "[" * 100_000, "application/json", 400),
+        ("PUT", "/api/users/7", "a=b", "application/x-www-form-urlencoded", 415),
+        ("PUT", "/api/users/7", "x" * 262_145, "application/json", 413),
+        ("GET", "/api/raw", "", "", 503),
+        ("GET", "/bus/messages/unknown", "", "", 404),
+        ("POST", "/api/openapi.json", "", "", 405),
+    ],
+)
+def test_what_cannot_be_a_request_is_problem_json(
+    client: AsgiClient, method: str, path: str, body: str, content_type: str, status: int
+) -> None:
+    headers = {"content-type": content_type} if content_type else {}
+    response = client.request(method, path, content=body, headers=headers)
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.json()["status"] == status
+    if status == 405:
+        assert "GET, HEAD" in response.headers["allow"]
+
+
+def test_a_host_that_is_not_ours_is_refused(client: AsgiClient) -> None:
+    refused = client.get("/api/users/7", headers={"host": "evil.example"})
+    assert refused.status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (RemoteError("KeyError", "x"), 502),
+        (RemoteError("InvalidData", "x", code="invalid"), 422),
+        (RemoteError("UserNotFound", "x", code="not_found"), 404),
+        (RemoteError("Taken", "x", code="conflict"), 409),
+        (ServiceNotFound("user-service"), 503),
+        (BrokerUnavailable("gone"), 503),
+        (RequestTimeout("user-service", "get.user", 5.0), 504),
+    ],
+)
+def test_what_the_bus_reports_has_its_status(
+    client: AsgiClient, answers: list[Any], error: Exception, status: int
+) -> None:
+    answers.append(error)
+    response = client.get("/api/users/7")
+    assert response.status_code == status
+    assert (status == 503) is ("Retry-After" in response.headers)
+
+
+def test_respond_async_is_a_durable_message_with_a_status(client: AsgiClient) -> None:
+    accepted = client.post(
+        "/api/orders/7", json={"tags": []}, headers={"Prefer": "wait=1, respond-async"}
+    )
+    assert accepted.status_code == 202, accepted.text
+    assert accepted.headers["preference-applied"] == "respond-async"
+    row = OutboxMessage.objects.get(message_id=accepted.json()["id"])
+    assert (row.target, row.priority, row.under_custody) == ("user-service", "LOW", True)
+    assert json.loads(row.envelope)[0][0]["data"] == {"id": 7, "tags": []}
+    status = client.get(accepted.headers["location"]).json()
+    assert (status["id"], status["target"]) == (row.message_id, "user-service")
+
+
+def test_an_idempotency_key_is_one_message_and_no_other_data(client: AsgiClient) -> None:
+    def post(data: Any, key: str = "k-1", **headers: str) -> Any:
+        sent = {"Prefer": "respond-async", "Idempotency-Key": key, **headers}
+        return client.post("/api/orders/7", json=data, headers=sent)
+
+    first, second = post({}), post({})
+    assert first.json() == second.json()
+    assert OutboxMessage.objects.count() == 1
+    assert post({"tags": ["other"]}).status_code == 422
+    assert post({}, key="k-2").json() != first.json()
+    assert post({}, key="with space").status_code == 400
+    assert post({}, **{"Message-Priority": "urgent"}).status_code == 400
+    third = post({}, key="k-3", **{"Message-Priority": "critical"})
+    assert OutboxMessage.objects.get(message_id=third.json()["id"]).priority == "CRITICAL"
+
+
+def test_pages_of_other_origins_may_call_only_if_they_are_allowed() -> None:
+    asked = {"Origin": "https://shop.example", "Access-Control-Request-Method": "PUT"}
+    gateway = Gateway(bus.communicator.bus.config, RoutingCache())
+    for origins, is_allowed in (("", False), ("https://shop.example", True), ("https://x", False)):
+        with AsgiClient(with_cors(gateway, origins)) as client:
+            preflight = client.options("/api/users/7", headers=asked)
+            assert ("access-control-allow-origin" in preflight.headers) is is_allowed
+            plain = client.get("/api/nothing", headers={"Origin": "https://shop.example"})
+            assert ("access-control-allow-origin" in plain.headers) is is_allowed
+
+
+def test_options_without_a_route_says_what_there_is(client: AsgiClient) -> None:
+    response = client.options("/api/users/7")
+    assert (response.status_code, response.headers["allow"]) == (204, "GET, HEAD, PUT, OPTIONS")
+
+
+def test_the_routes_are_an_openapi_document(client: AsgiClient) -> None:
+    document = client.get("/api/openapi.json").json()
+    operation = document["paths"]["/api/orders/{id}"]["post"]
+    assert operation["parameters"][0]["schema"] == {"type": "integer"}
+    body = operation["requestBody"]["content"]["application/json"]["schema"]
+    assert (list(body["properties"]), body["required"]) == (["tags"], [])
+    assert "202" in operation["responses"]
+    assert document["paths"]["/api/raw"]["get"]["responses"]["default"]
+
+
+def test_probes_metrics_and_admin_answer(admin_client: Client, client: AsgiClient) -> None:
+    assert admin_client.get("/health").status_code == 200
+    assert admin_client.get("/ready").status_code == 200
+    client.get("/api/nothing")
+    text = admin_client.get("/metrics").content.decode()
+    assert 'gateway_requests_total{method="",route="",service="",status="404"}' in text
+    assert 'bus_instances{state="UP"} 1.0' in text
+    for model in ("service", "serviceinstance", "route", "healthrecord", "deadletter"):
+        assert admin_client.get(f"/admin/gateway_app/{model}/").status_code == 200
+    assert admin_client.get("/admin/messaging/outboxmessage/").status_code == 200

@@ -1,0 +1,87 @@
+"""What a worker says of itself, and when."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from messaging import MessagingConfig, ServiceCommunicator, codec
+from messaging.envelope import Envelope
+from tests.support.waiting import eventually
+
+
+class Order(BaseModel):
+    count: int
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[ServiceCommunicator]:
+    config = MessagingConfig(
+        broker_url=f"sqlite:///{tmp_path}/broker.sqlite3",
+        heartbeat_seconds=100,  # none comes by itself
+        suspect_seconds=200,
+        down_seconds=300,
+    )
+    communicator = ServiceCommunicator("x", metadata={"zone": "eu"}, config=config)
+    yield communicator
+    communicator.presence.stop()
+    communicator.close()
+
+
+@pytest.fixture
+def said(service: ServiceCommunicator) -> Callable[[str], list[Any]]:
+    """The data of what the gateway was told, by type."""
+    heard: list[Envelope] = []
+
+    def listen(message_type: str) -> list[Any]:
+        with service.bus.connection() as connection:
+            queue = service.bus.topology.service_queue("api-gateway")(connection.channel())
+            queue.declare()
+            while (message := queue.get(no_ack=True)) is not None:
+                heard.append(codec.decode(message.body))
+        return [envelope.data for envelope in heard if envelope.type == message_type]
+
+    return listen
+
+
+def test_schemas_and_metadata_are_registered(
+    service: ServiceCommunicator, said: Callable[[str], list[Any]]
+) -> None:
+    service.on_message("order", schema=Order)(print)
+    service.presence.start()
+    (registration,) = eventually(lambda: said("service.register"))
+    assert registration["schemas"]["order"]["properties"]["count"]["type"] == "integer"
+    assert registration["metadata"] == {"pid": os.getpid(), "zone": "eu"}
+    assert "load" not in service.presence.health()  # no worker
+
+
+def test_a_check_that_changes_its_mind_is_heard_before_the_next_heartbeat(
+    service: ServiceCommunicator, said: Callable[[str], list[Any]]
+) -> None:
+    answers = iter(["refused", None])
+    service.health_check("database", every=1.0)(lambda: next(answers, None))
+    service.presence.start()
+    first, second = eventually(lambda: said("service.announce")[1:] and said("service.announce"))
+    assert first["checks"] == {"database": {"ok": False, "text": "refused"}}
+    assert second["checks"] == {"database": {"ok": True, "text": ""}}
+
+
+def test_heartbeats_survive_whatever_fails(
+    service: ServiceCommunicator, said: Callable[[str], list[Any]]
+) -> None:
+    reports = iter([KeyError("x"), {"consumed": 1}])
+
+    def load() -> Any:
+        report = next(reports)
+        if isinstance(report, Exception):
+            raise report
+        return report
+
+    service.presence.load_of = load
+    service.health_check("database", every=1.0)(iter(["one", "two"]).__next__)
+    service.presence.start()
+    (heartbeat,) = eventually(lambda: said("service.announce"))
+    assert heartbeat["load"] == {"consumed": 1}
