@@ -56,12 +56,15 @@ def register(data: Any, message: Envelope) -> None:
 
 @communicator.on_message(ANNOUNCE)
 def announce(data: Any) -> None:
-    """Note a heartbeat; ask an instance that nobody knows to register."""
+    """Note a heartbeat, of an instance that nobody knows too; ask who has not to register."""
     said = Heartbeat.from_json(data)
+    now = utc_now()
     heard = registry.announce(
-        said.instance_id, utc_now(), load_json=said.load_json, checks_json=said.checks_json
+        said.instance_id, now, load_json=said.load_json, checks_json=said.checks_json
     )
     if heard is registry.Heard.UNKNOWN:
+        heard = registry.take_in(said, now)
+    if heard is registry.Heard.UNREGISTERED:
         communicator.tell(
             said.name,
             REGISTRATION_WANTED,

@@ -9,7 +9,8 @@ from typing import Final
 from messaging.apps import configured
 from messaging.custody import held
 
-#: Largest batch: some tenths of a second of the write lock on SQLite.
+#: Largest batch. It is let out in transactions of `held.LET_OUT_AT_ONCE`: with bodies of 100 KB
+#: all of it would keep SQLite's write lock for seconds.
 MOST: Final = 5_000
 
 
@@ -42,9 +43,14 @@ def batch_size(
 ) -> int:
     """Return how many are let out at one time: twice as many with every heartbeat, up to `MOST`.
 
-    A service that nobody has seen go needs no care, and gets `MOST`.
+    A service that nobody has seen go needs no care, and gets `MOST`. So does one whose return is
+    still to come, because the clock has been set back: it would have its first batch again and
+    again until then. Clocks of two hosts may differ by a heartbeat.
     """
     if returned_at is None:
         return MOST
-    heartbeats = max(0.0, (now - returned_at).total_seconds()) // heartbeat_seconds
+    heartbeats = (now - returned_at).total_seconds() // heartbeat_seconds
+    if heartbeats < -1:
+        return MOST
+    heartbeats = max(0.0, heartbeats)
     return min(MOST, first * 2 ** min(int(heartbeats), MOST.bit_length()))

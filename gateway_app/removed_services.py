@@ -3,13 +3,11 @@
 from django.db import transaction
 from django.db.models import Q
 
-from gateway_app import deadletters
+from gateway_app import audit, deadletters
 from gateway_app.bus import communicator
-from gateway_app.models import AuditRecord
 from messaging import codec
 from messaging.custody import operating
 from messaging.deadletter import DeadLetter, DeadLetterReason
-from messaging.envelope import utc_now
 from messaging.models import OPEN, OutboxMessage
 
 
@@ -31,12 +29,11 @@ def resolve(service: str, *, to: str | None, reason: str, actor: str) -> int:
             if not operating.resolve(Q(pk=row.pk), f"{actor}: {reason}"):
                 continue  # it came to its end meanwhile
             _hand_on(row, to, reason)
-            AuditRecord.objects.create(
-                at=utc_now(),
+            audit.record(
+                "resolve",
                 actor=actor,
-                action="resolve",
-                message_id=row.message_id,
                 service=service,
+                message_id=row.message_id,
                 detail=f"to {to}: {reason}" if to else reason,
             )
         count += 1

@@ -5,8 +5,9 @@ from typing import Final
 
 from django.db import transaction
 
+from gateway_app import audit
 from gateway_app.bus import communicator
-from gateway_app.models import AuditRecord, DeadLetter, DeadLetterState
+from gateway_app.models import DeadLetter, DeadLetterState
 from messaging import MessagingError, codec
 from messaging.envelope import Envelope, new_message_id, utc_now
 from messaging.errors import DecodeError
@@ -68,12 +69,11 @@ def _move(
     parked = DeadLetter.objects.filter(pk=letter.pk, state=DeadLetterState.PARKED)
     if not parked.update(state=state):
         return False
-    AuditRecord.objects.create(
-        at=utc_now(),
+    audit.record(
+        action,
         actor=actor,
-        action=action,
-        message_id=letter.message_id,
         service=letter.service,
+        message_id=letter.message_id,
         detail=detail,
     )
     return True

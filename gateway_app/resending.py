@@ -9,10 +9,10 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Exists, OuterRef
 
+from gateway_app import audit
 from gateway_app.bus import communicator
-from gateway_app.models import AuditRecord
 from messaging import codec
-from messaging.envelope import Envelope, MessageKind, MessagePriority, utc_now
+from messaging.envelope import Envelope, MessageKind, MessagePriority
 from messaging.models import OutboxMessage, OutboxState
 
 
@@ -55,12 +55,11 @@ def send_all(envelopes: list[Envelope], actor: str) -> Iterator[Envelope]:
     for envelope in envelopes:
         with transaction.atomic():
             communicator.bus.dispatch.send(envelope, delay=None, may_repeat=True)
-            AuditRecord.objects.create(
-                at=utc_now(),
+            audit.record(
+                "replay",
                 actor=actor,
-                action="replay",
-                message_id=envelope.id,
                 service=envelope.target,
+                message_id=envelope.id,
                 detail=f"from the ledger, generation {envelope.generation}",
             )
         yield envelope

@@ -44,7 +44,7 @@ os.register_at_fork(after_in_child=_reset_all)
 
 
 #: A fork waits no longer. Who is inside may be waiting for the very thread that forks (a handler
-#: that starts processes in its transaction); most children only become another program.
+#: that starts processes in its transaction) or hang; most children only become another program.
 _PATIENCE_SECONDS: Final = 5.0
 
 
@@ -54,21 +54,27 @@ class _Gate:
     SQLite has locks of its own for a whole process. A child that is forked while another thread
     holds one of them waits for it for ever, at its first connect. Threads of a worker that forks
     the children of its pool (the relay, receipts, leases) therefore pass this gate.
+
+    Who has been inside for all of a fork's patience is waited for by no other fork until it has
+    left: what hangs (a service's own health check) costs one wait.
     """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._inside = 0
+        #: Idents of threads.
+        self._inside: set[int] = set()
+        self._outlasted: set[int] = set()
         self._is_forking = False
         self._mine = threading.local()
 
     @contextmanager
     def inside(self) -> Iterator[None]:
         depth = getattr(self._mine, "depth", 0)
+        me = threading.get_ident()
         if not depth:
             with self._changed:
                 self._changed.wait_for(lambda: not self._is_forking)
-                self._inside += 1
+                self._inside.add(me)
         self._mine.depth = depth + 1
         try:
             yield
@@ -76,16 +82,24 @@ class _Gate:
             self._mine.depth = depth
             if not depth:
                 with self._changed:
-                    self._inside -= 1
+                    self._inside.discard(me)
+                    self._outlasted.discard(me)
                     self._changed.notify_all()
 
     def close(self) -> None:
-        """Before a fork: let nobody in and wait, not for ever, until all others are out."""
-        mine = 1 if getattr(self._mine, "depth", 0) else 0
+        """Before a fork: let nobody in and wait, not for ever, until all others are out.
+
+        Not at all for who has outlasted the wait of a fork before.
+        """
+        me = threading.get_ident()
         with self._changed:
             self._changed.wait_for(lambda: not self._is_forking)
             self._is_forking = True
-            self._changed.wait_for(lambda: self._inside <= mine, _PATIENCE_SECONDS)
+            if not self._changed.wait_for(lambda: not self._awaited(me), _PATIENCE_SECONDS):
+                self._outlasted |= self._awaited(me)
+
+    def _awaited(self, me: int) -> set[int]:
+        return self._inside - self._outlasted - {me}
 
     def open(self) -> None:
         """After a fork, in the parent."""
@@ -100,7 +114,8 @@ _gate = _Gate()
 def no_fork_meanwhile() -> AbstractContextManager[None]:
     """Return a context manager: work with the database inside, and no fork comes in between.
 
-    May be nested. Keep it short and out of the way of the network: who forks waits.
+    May be nested. Keep it short and out of the way of the network: who forks waits, up to
+    5 seconds; what takes longer than that is in the child's way no more than if it were outside.
     """
     return _gate.inside()
 

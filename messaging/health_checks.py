@@ -18,6 +18,8 @@ logger = logging.getLogger(__name__)
 
 #: Every change of a result is a heartbeat more.
 LEAST_SECONDS: Final = 1.0
+#: Of one service; the registry takes no more from an instance.
+MAX_CHECKS: Final = 100
 MAX_NAME_LENGTH: Final = 100
 MAX_TEXT_LENGTH: Final = 200
 
@@ -48,8 +50,9 @@ class _Check:
 class HealthChecks:
     """The checks of one service in one process, each on a thread of its own.
 
-    So one that hangs keeps nothing up, no other check either. They may use the database: the
-    thread's connection is closed after each run. Reading results never waits.
+    So one that hangs keeps no other check up, and nothing else but the next fork of its process,
+    once, for 5 seconds. They may use the database: the thread's connection is closed after each
+    run, and a process does not fork meanwhile. Reading results never waits.
 
     Args:
         clock: time, for tests to move.
@@ -67,7 +70,8 @@ class HealthChecks:
         """Have a function run as a check; see `ServiceCommunicator.health_check`.
 
         Raises:
-            ConfigurationError: name, period or signature is not valid, or the name is taken.
+            ConfigurationError: name, period or signature is not valid, the name is taken, or
+                there are `MAX_CHECKS` already.
         """
         if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME_LENGTH:
             raise ConfigurationError(
@@ -87,6 +91,8 @@ class HealthChecks:
             raise ConfigurationError(
                 f"health_check {name!r}: expected a function without arguments, got {function!r}"
             ) from exc
+        if len(self._checks) >= MAX_CHECKS:
+            raise ConfigurationError(f"health_check {name!r}: there are {MAX_CHECKS} already")
         check = self._checks[name] = _Check(name, function, every)
         if self._stopped is not None:
             self._start(check, self._stopped)
@@ -147,7 +153,8 @@ def _present(check: _Check, now: float) -> Result | None:
 def _run(function: Callable[[], Any]) -> Result:
     """Run a check once. Never raises."""
     try:
-        # A child forked while SQLite's locks are held here could never use the database.
+        # A child forked while SQLite's locks are held here could never use the database. Forks
+        # wait for what hangs here once, not each time.
         with no_fork_meanwhile():
             try:
                 said = function()

@@ -129,9 +129,8 @@ class Presence:
 
     def _announce(self) -> None:
         config = self._communicator.bus.config
-        self._communicator.tell(
-            self._gateway, ANNOUNCE, self.health(), expires_in=config.suspect_seconds
-        )
+        data = {**self._communicator.identity.where_to_json(), **self.health()}
+        self._communicator.tell(self._gateway, ANNOUNCE, data, expires_in=config.suspect_seconds)
 
     def _deregister(self) -> None:
         identity = self._communicator.identity

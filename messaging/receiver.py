@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -86,6 +87,8 @@ class Receiver:
             return self._expire(envelope)
         if handler is None:
             return self._without_handler(envelope)
+        if envelope.type in PERISHABLE:
+            return self._handle_perishable(envelope, handler)
         return self._handle(envelope, handler)
 
     @functools.cached_property
@@ -141,6 +144,22 @@ class Receiver:
         )
         return settled(ended.error)
 
+    def _handle_perishable(self, envelope: Envelope, handler: Handler) -> Outcome:
+        """Handle what the next of its kind replaces: one attempt, and nothing of it is kept."""
+        clock = self._communicator.bus.clock
+        began = clock.monotonic()
+        try:
+            handler.call_in_transaction(envelope)
+        except (Exception, SystemExit) as exc:
+            emit(message_failed, self._communicator.name, envelope=envelope, error=exc)
+            _log_failure(envelope, exc)
+            if isinstance(exc, DatabaseError):
+                connection.close()  # the next message of this thread gets a sound one
+            return settled(exc)
+        seconds = clock.monotonic() - began
+        emit(message_handled, self._communicator.name, envelope=envelope, seconds=seconds)
+        return HANDLED
+
     def _request(self, envelope: Envelope) -> Outcome:
         """Handle a request: one attempt, and the answer or error goes back. Nothing is kept."""
         if envelope.is_expired(utc_now()):
@@ -179,6 +198,9 @@ class Receiver:
 
     def _without_handler(self, envelope: Envelope) -> Outcome:
         text = f"{self._communicator.name} has no handler for {envelope.type!r}"
+        if envelope.type in PERISHABLE:
+            logger.warning("%s dropped: %s", envelope.id, text)
+            return settled(text)
         return self._park(envelope, DeadLetterReason.NO_HANDLER, text, 0)
 
     def _answer(self, envelope: Envelope, answer: Any, seconds: float) -> Outcome:
@@ -191,15 +213,7 @@ class Receiver:
         return HANDLED
 
     def _answer_error(self, envelope: Envelope, error: BaseException) -> Outcome:
-        # What is said on purpose, by the bus or by a handler, needs no traceback.
-        is_expected = isinstance(error, MessagingError | HandlerSignal)
-        logger.warning(
-            "%s %s failed: %r",
-            envelope.type,
-            envelope.id,
-            error,
-            exc_info=None if is_expected else error,
-        )
+        _log_failure(envelope, error)
         if envelope.reply_to is not None and not self._communicator.was_answered(envelope):
             self._reply(envelope, error_reply_to(envelope, self._communicator.name, error))
         return settled(error)
@@ -211,6 +225,34 @@ class Receiver:
             self._communicator.bus.round_trips.reply(reply, envelope.reply_to)
         except Unroutable:
             logger.info("%s %s: the requester is gone", envelope.type, envelope.id)
+
+
+def _log_failure(envelope: Envelope, error: BaseException) -> None:
+    # What is said on purpose, by the bus or by a handler, needs no traceback.
+    is_expected = isinstance(error, MessagingError | HandlerSignal)
+    logger.warning(
+        "%s %s failed: %r",
+        envelope.type,
+        envelope.id,
+        error,
+        exc_info=None if is_expected else error,
+    )
+
+
+def limit_seconds(
+    communicator: "ServiceCommunicator", envelope: Envelope, arrival: Arrival
+) -> float:
+    """Return how long the handler of a delivery may run; infinity where nothing limits it.
+
+    Only runs by the inbox have a limit: their lease is renewed no longer than that.
+    """
+    handler = communicator.bus.handlers.find(envelope.type)
+    is_request = envelope.kind is MessageKind.REQUEST
+    if handler is None or is_request or not _is_recorded(envelope, arrival, handler):
+        return math.inf
+    if handler.timeout is not None:
+        return handler.timeout
+    return communicator.bus.config.handler_timeout_seconds
 
 
 def _is_recorded(envelope: Envelope, arrival: Arrival, handler: Handler | None) -> bool:

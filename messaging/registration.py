@@ -17,7 +17,7 @@ ANNOUNCE: Final = "service.announce"
 DEREGISTER: Final = "service.deregister"
 HEALTH_CHECK: Final = "service.health.check"
 DISCOVER: Final = "service.discover"
-#: The gateway does not know this instance (any more) and asks it to register again.
+#: The gateway does not know what this instance offers and asks it to register again.
 REGISTRATION_WANTED: Final = "service.registration.wanted"
 DEAD_LETTER: Final = "bus.dead_letter"
 #: Sent to the gateway by its beat: time to look for silent instances, to ask for health.
@@ -59,6 +59,17 @@ class Identity:
         """
         return f"{self.name}@{self.host}-{os.getpid()}-{self.instance_id[:6]}"
 
+    def where_to_json(self) -> dict[str, Any]:
+        """Return what heartbeats carry of it: enough for a registry that has forgotten it."""
+        return {
+            "name": self.name,
+            "id": self.instance_id,
+            "version": self.version,
+            "host": self.host,
+            "port": self.port,
+            "healthEndpoint": self.health_endpoint,
+        }
+
     def to_json(
         self,
         handles: Sequence[str],
@@ -67,12 +78,7 @@ class Identity:
     ) -> dict[str, Any]:
         """Return the data of ``service.register``."""
         return {
-            "name": self.name,
-            "id": self.instance_id,
-            "version": self.version,
-            "host": self.host,
-            "port": self.port,
-            "healthEndpoint": self.health_endpoint,
+            **self.where_to_json(),
             "routes": [route.to_json() for route in self.routes],
             "handles": list(handles),
             "subscriptions": list(subscriptions),

@@ -17,8 +17,15 @@ logger = logging.getLogger(__name__)
 
 #: Errors told at a time; more would help nobody.
 MOST_ERRORS: Final = 20
-#: Characters shown of a value that is wrong.
+#: Characters shown of where something is wrong.
 SHOWN_CHARACTERS: Final = 100
+#: What is said instead of texts of pydantic's that quote the data, or a part of it.
+_WITHOUT_VALUES: Final = {
+    "bytes_invalid_encoding": "Data should be in a valid encoding",
+    "timezone_offset": "Input should have another timezone offset",
+    "union_tag_invalid": "Input should have one of the expected tags",
+    "uuid_parsing": "Input should be a valid UUID",
+}
 
 
 def require_model(schema: Any) -> "type[BaseModel] | None":
@@ -42,7 +49,9 @@ def validated(model: "type[BaseModel]", data: Any) -> "BaseModel":
     """Return the data of a message as a new instance of the model.
 
     Raises:
-        InvalidData: it does not validate; the text has a line for each field that is wrong.
+        InvalidData: it does not validate; the text has a line for each field that is wrong, and
+            quotes no values: it is shown to people who may not see what messages say. Texts that
+            a validator of the model's own raises are passed on as they are.
     """
     from pydantic import ValidationError
 
@@ -56,7 +65,7 @@ def validated(model: "type[BaseModel]", data: Any) -> "BaseModel":
     except ValidationError as exc:
         # Half a surrogate pair is text to Python and no JSON to pydantic.
         is_unreadable = exc.errors()[0]["type"] == "json_invalid"
-        raise InvalidData(_lines(error if is_unreadable else exc, model)) from exc
+        raise InvalidData(_lines(error if is_unreadable else exc)) from exc
 
 
 def json_schema(model: "type[BaseModel]") -> dict[str, Any] | None:
@@ -73,21 +82,17 @@ def json_schema(model: "type[BaseModel]") -> dict[str, Any] | None:
     return schema
 
 
-def _lines(error: "ValidationError", model: "type[BaseModel]") -> str:
-    errors = error.errors(include_url=False, include_context=False)
-    is_hidden = bool(model.model_config.get("hide_input_in_errors"))
-    lines = [_line(each, is_hidden=is_hidden) for each in errors[:MOST_ERRORS]]
+def _lines(error: "ValidationError") -> str:
+    errors = error.errors(include_url=False, include_context=False, include_input=False)
+    lines = [_line(each) for each in errors[:MOST_ERRORS]]
     if len(errors) > MOST_ERRORS:
         lines.append(f"and {len(errors) - MOST_ERRORS} more")
     return "\n".join(lines)
 
 
-def _line(error: "ErrorDetails", *, is_hidden: bool) -> str:
+def _line(error: "ErrorDetails") -> str:
     where = ".".join(map(str, error["loc"])) or "data"
-    line = f"{where}: {' '.join(error['msg'].split())}"
-    if is_hidden or error["type"] == "missing":  # what lacks a field is no help
-        return line
-    shown = f"{error['input']!r}"
-    if len(shown) > SHOWN_CHARACTERS:
-        shown = f"{shown[:SHOWN_CHARACTERS]}…"
-    return f"{line}, got {shown}"
+    if len(where) > SHOWN_CHARACTERS:  # keys of a mapping are fields to pydantic
+        where = f"{where[:SHOWN_CHARACTERS]}…"
+    what = _WITHOUT_VALUES.get(error["type"]) or " ".join(error["msg"].split())
+    return f"{where}: {what}"

@@ -2,21 +2,19 @@
 
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.contrib.auth import get_permission_codename
 from django.core.exceptions import ObjectDoesNotExist
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from gateway_app.admin.outcomes import Refused, do_each
 from gateway_app.admin.read_only import RegistryPage
 from gateway_app.registry.forgetting import NotForgotten
 from gateway_app.registry.maintenance import end_maintenance, set_maintenance
 from messaging.envelope import utc_now
-
-#: One message each; more would push the list off the page.
-_REFUSALS_SHOWN: Final = 5
 
 
 class OperatedPage(RegistryPage):
@@ -68,20 +66,18 @@ class OperatedPage(RegistryPage):
         act: Callable[[Any, str, datetime], None],
         outcome: str,
     ) -> None:
-        """Do something to each row, and tell the user of how many it was done and of which not."""
-        done, refused = 0, []
-        for row in rows:
+        """Apply a rule to each row, and tell the user of how many it was done and of which not."""
+
+        def apply(row: Any) -> bool:
             try:
                 act(row, request.user.get_username(), utc_now())
             except NotForgotten as exc:
-                refused.append(str(exc))
-            except ObjectDoesNotExist:
-                refused.append(f"{row} is not in the registry any more")
-            else:
-                done += 1
-        self.message_user(request, f"{done} {outcome}.", messages.SUCCESS)
-        for text in refused[:_REFUSALS_SHOWN]:
-            self.message_user(request, text, messages.WARNING)
+                raise Refused(str(exc)) from exc
+            except ObjectDoesNotExist as exc:
+                raise Refused(f"{row} is not in the registry any more") from exc
+            return True
+
+        do_each(self, request, rows, apply, outcome)
 
     def _set_maintenance(
         self, request: HttpRequest, queryset: QuerySet[Any], length: timedelta

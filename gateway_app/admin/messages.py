@@ -3,19 +3,17 @@
 Dead letters can be replayed and discarded by who may.
 """
 
-from typing import Any, Final
+from typing import Any
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from gateway_app import replays
+from gateway_app.admin.outcomes import Refused, do_each
 from gateway_app.admin.read_only import ReadOnly
 from gateway_app.models import AuditRecord, DeadLetter
 from messaging.models import InboxMessage, OutboxMessage
-
-#: One message each; more would push the list off the page.
-_REFUSALS_SHOWN: Final = 5
 
 
 @admin.register(DeadLetter)
@@ -59,22 +57,23 @@ class DeadLetterAdmin(ReadOnly):
     @admin.action(description="Replay: have the service handle it again", permissions=["replay"])
     def replay(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> None:
         """Replay what is selected and parked."""
-        done, refused = 0, []
-        for letter in queryset.order_by("parked_at", "pk"):
+
+        def replay(letter: DeadLetter) -> bool:
             try:
-                done += replays.replay(letter, actor=request.user.get_username())
+                return replays.replay(letter, actor=request.user.get_username())
             except replays.NotReplayed as exc:
-                refused.append(str(exc))
-        self.message_user(request, f"{done} replayed.", messages.SUCCESS)
-        for text in refused[:_REFUSALS_SHOWN]:
-            self.message_user(request, text, messages.WARNING)
+                raise Refused(str(exc)) from exc
+
+        do_each(self, request, queryset.order_by("parked_at", "pk"), replay, "replayed")
 
     @admin.action(description="Discard: nobody will handle it", permissions=["replay"])
     def discard(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> None:
         """Discard what is selected and parked."""
-        actor = request.user.get_username()
-        done = sum(replays.discard(letter, actor=actor) for letter in queryset)
-        self.message_user(request, f"{done} discarded.", messages.SUCCESS)
+
+        def discard(letter: DeadLetter) -> bool:
+            return replays.discard(letter, actor=request.user.get_username())
+
+        do_each(self, request, queryset, discard, "discarded")
 
 
 @admin.register(AuditRecord)

@@ -3,21 +3,16 @@
 import asyncio
 import random
 from collections.abc import Collection, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
+from gateway_app.health.host_names import NamesLoop, NoTurn
 from gateway_app.health.http_probe import Endpoint, Probe, probe
+from gateway_app.registry import own_fault
 from messaging.clock import SYSTEM_CLOCK
 
 #: Probes under way at one time. What each of them costs in CPU, all others wait for; with so many
 #: that is a small part of the time they may take.
 AT_ONCE: Final = 64
-#: Name look-ups at one time; one that gets no answer keeps its thread for seconds.
-LOOKUPS: Final = 8
-#: When so large a share of the probes gets no answer, the gateway takes it for its own fault...
-BLAME_SHARE: Final = 0.85
-#: ...but not when there are fewer: one or two of them are a large share already.
-BLAME_LEAST: Final = 4
 
 
 def probe_all(
@@ -32,19 +27,13 @@ def probe_all(
         endpoints: in any order.
         timeout_seconds: how long one may take; see `http_probe.probe`.
         ends_at: by `SYSTEM_CLOCK.monotonic`; whose turn has not come by then is left out of the
-            result.
+            result, also for a name that could not be looked up by then.
     """
     if not endpoints:
         return {}
-    # A loop and threads of its own: names that nobody resolves must hold up no handler.
-    loop = asyncio.new_event_loop()
-    lookups = ThreadPoolExecutor(LOOKUPS, thread_name_prefix="gateway-probe-names")
-    loop.set_default_executor(lookups)
-    try:
-        return loop.run_until_complete(_probe_all(endpoints, timeout_seconds, ends_at))
-    finally:
-        lookups.shutdown(wait=False, cancel_futures=True)
-        loop.close()
+    # A loop of its own: names that nobody resolves must hold up no handler.
+    with NamesLoop() as loop:
+        return loop.run_until_complete(_probe_all(loop, endpoints, timeout_seconds, ends_at))
 
 
 def is_own_fault(probes: Mapping[str, Probe], alive: Collection[str]) -> bool:
@@ -56,17 +45,20 @@ def is_own_fault(probes: Mapping[str, Probe], alive: Collection[str]) -> bool:
     """
     # A bad answer is one: it shows that the way there and back is open.
     answered = [probe.is_answered for key, probe in probes.items() if key in alive]
-    silent = answered.count(False)
-    return silent >= max(BLAME_LEAST, BLAME_SHARE * len(answered))
+    return own_fault.is_own_fault(answered.count(False), len(answered))
 
 
 async def _probe_all(
-    endpoints: Collection[Endpoint], timeout_seconds: float, ends_at: float
+    loop: NamesLoop, endpoints: Collection[Endpoint], timeout_seconds: float, ends_at: float
 ) -> dict[str, Probe]:
     places = asyncio.Semaphore(AT_ONCE)
     probes: dict[str, Probe] = {}
 
     async def ask(endpoint: Endpoint) -> None:
+        try:
+            await loop.look_up(endpoint.host, ends_at)
+        except NoTurn:
+            return
         async with places:
             if SYSTEM_CLOCK.monotonic() < ends_at:
                 probes[endpoint.instance_id] = await probe(endpoint, timeout_seconds)

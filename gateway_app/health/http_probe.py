@@ -64,8 +64,8 @@ async def probe(endpoint: Endpoint, timeout_seconds: float) -> Probe:
 
     Args:
         endpoint: whom to ask.
-        timeout_seconds: how long all of it may take: looking up the name, connecting, and reading
-            the answer.
+        timeout_seconds: how long all of it may take: looking up the name, where that is not done
+            already, connecting, and reading the answer.
     """
     began = SYSTEM_CLOCK.monotonic()
     try:

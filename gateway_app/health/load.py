@@ -17,6 +17,8 @@ class Load:
     capacity: int
     #: How long the longest of them had been running.
     oldest_seconds: float
+    #: Handlers that had been running for longer than they may.
+    overdue: int = 0
 
     @classmethod
     def of(cls, load_json: str) -> Self | None:
@@ -30,6 +32,8 @@ class Load:
                 busy=int(data["busy"]),
                 capacity=int(data["capacity"]),
                 oldest_seconds=float(data["oldest_seconds"]),
+                # A worker that does not say so has none.
+                overdue=int(data.get("overdue", 0)),
             )
         except (KeyError, TypeError, ValueError, OverflowError):
             # It comes from a service, in whatever language that is written: without it the
@@ -42,6 +46,7 @@ class Load:
         """Whether no handler was free."""
         return self.busy >= self.capacity
 
-    def is_hung(self, limit_seconds: float) -> bool:
-        """Whether no handler was free, and one had been running for longer than it may."""
-        return self.is_full and self.oldest_seconds > limit_seconds
+    @property
+    def is_hung(self) -> bool:
+        """Whether no handler was free, and every one had been running for longer than it may."""
+        return self.is_full and self.overdue >= self.busy

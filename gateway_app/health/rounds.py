@@ -9,6 +9,7 @@ from typing import Final
 
 from gateway_app import registry
 from gateway_app.health import history, http_checks, message_checks, wedged
+from gateway_app.health.busy import busy
 from gateway_app.health.history import Tally
 from gateway_app.health.http_probe import Endpoint, Probe
 from gateway_app.health.load import Load
@@ -43,6 +44,7 @@ def run_round(communicator: ServiceCommunicator) -> None:
     seconds = max(ASKING_LEAST_SECONDS, ASKING_SHARE * config.health_check_seconds)
     awake = [each for each in _present() if not _in_maintenance(each, now)]
     alive: Collection[str] = {i.instance_id for i in awake if _is_heard(i, config, now)}
+    before = wedged.remembered()
     # First: what this round itself asks must not count as waiting.
     wedged_by = _look(communicator.bus, [i for i in awake if i.instance_id in alive], now)
     asked = {each.service.name for each in awake if each.heard in SERVING} - {communicator.name}
@@ -62,7 +64,12 @@ def run_round(communicator: ServiceCommunicator) -> None:
         probes = {key: probe for key, probe in probes.items() if probe.is_answered}
     ended_at = utc_now()
     registry.note_findings(_findings(awake, probes, wedged_by), ended_at)
-    results = _resting(ended_at) | answers | _busy(answers, config, ended_at)
+    # Read anew: who came while the others were asked is not to be called down for that, and a
+    # heartbeat may have come while an answer was waited for.
+    names = list(Service.objects.values_list("name", flat=True))
+    present = _present()  # after the names: nobody whose instance is missed is among them
+    heard = [each for each in present if _is_heard(each, config, ended_at)]
+    results = _resting(names, present, ended_at) | answers | busy(answers, heard, before)
     results[communicator.name] = _own(communicator, is_own_fault=is_own_fault)
     tallies = _tallies(awake, probes, results)
     changed = keep(results, tallies, failures_until_down=config.probe_failures, now=ended_at)
@@ -108,12 +115,7 @@ def _look(bus: MessageBus, instances: Iterable[ServiceInstance], now: datetime) 
             logger.warning("not all queues were looked into for what waits: %s", exc)
         return lengths
 
-    return wedged.look(
-        signs,
-        waiting=waiting,
-        handler_timeout_seconds=bus.config.handler_timeout_seconds,
-        now=now,
-    )
+    return wedged.look(signs, waiting=waiting, now=now)
 
 
 def _findings(
@@ -133,12 +135,12 @@ def _findings(
     ]
 
 
-def _resting(now: datetime) -> dict[str, Result]:
+def _resting(
+    names: Iterable[str], present: Collection[ServiceInstance], now: datetime
+) -> dict[str, Result]:
     """Return the result for each service of which no instance is there to be asked."""
     none_runs = Result(State.DOWN, "no instance is running")
-    results = dict.fromkeys(Service.objects.values_list("name", flat=True), none_runs)
-    # Read anew: whoever came while the others were asked is not to be called down for that.
-    present = _present()
+    results = dict.fromkeys(names, none_runs)
     for each in present:
         if _in_maintenance(each, now):
             results[each.service.name] = Result(State.MAINTENANCE, "in maintenance")
@@ -146,28 +148,6 @@ def _resting(now: datetime) -> dict[str, Result]:
         if not _in_maintenance(each, now) and each.heard in SERVING:
             results.pop(each.service.name, None)
     return results
-
-
-def _busy(
-    answers: Mapping[str, Result], config: MessagingConfig, now: datetime
-) -> dict[str, Result]:
-    """Return a better result for services that gave no answer because they have no time for it."""
-    silent = [
-        name
-        for name, result in answers.items()
-        if result.is_check and result.state is State.SUSPECT and result.seconds is None
-    ]
-    loads: defaultdict[str, list[Load]] = defaultdict(list)
-    # Read anew: a heartbeat may have come while the answer was waited for.
-    for each in _present() if silent else ():
-        load = Load.of(each.load_json)
-        if load and load.is_full and not each.wedged and _is_heard(each, config, now):
-            loads[each.service.name].append(load)
-    return {
-        name: Result(State.UP, f"busy: {running} of {running} handlers running", is_check=True)
-        for name in silent
-        if (running := sum(load.capacity for load in loads[name]))
-    }
 
 
 def _own(communicator: ServiceCommunicator, *, is_own_fault: bool) -> Result:

@@ -2,7 +2,7 @@
 
 Each health round takes a look at what instances said with their heartbeats. One is wedged when it
 took nothing from one look to the next, twice in a row, with messages waiting for its service and
-handlers free for them, or all of them hung. What is busy takes messages, and is not.
+handlers free for them, or all of them past their limits. What is busy takes messages, and is not.
 """
 
 import json
@@ -17,7 +17,7 @@ from gateway_app.models import LastLook
 #: So many looks in a row. With one alone a message that came a moment before would be enough.
 LOOKS: Final = 2
 NOT_TAKING: Final = "takes no messages, though some wait and handlers are free"
-HANGING: Final = "takes no messages, though some wait: every handler runs, one for too long"
+HANGING: Final = "takes no messages, though some wait: every handler runs for longer than it may"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,6 @@ def look(
     signs: Iterable[Sign],
     *,
     waiting: Callable[[Iterable[str]], Mapping[str, int]],
-    handler_timeout_seconds: float,
     now: datetime,
 ) -> dict[str, str]:
     """Return of each instance why it is wedged, empty if it is not; and remember this look.
@@ -73,10 +72,9 @@ def look(
         signs: of all instances that are heard of.
         waiting: returns how many messages wait for services, of those it can tell. It is asked
             about services of instances that took nothing, so in a healthy system about none.
-        handler_timeout_seconds: a handler that runs for longer hangs.
         now: the time of this look.
     """
-    before = _remembered()
+    before = remembered()
     looks: dict[str, Look] = {}
     found: dict[str, str] = {}
     doubtful: list[tuple[Sign, Look]] = []
@@ -84,9 +82,9 @@ def look(
         last = before.get(sign.instance_id)
         if last is None:
             looks[sign.instance_id] = Look(sign.load.consumed, sign.seen_at)
-        elif sign.seen_at <= last.seen_at:
+        elif sign.seen_at == last.seen_at:  # an earlier one is of a clock that has jumped back
             looks[sign.instance_id] = last
-        elif _took_nothing(sign, last, handler_timeout_seconds):
+        elif _took_nothing(sign, last):
             doubtful.append((sign, last))
         else:
             looks[sign.instance_id] = Look(sign.load.consumed, sign.seen_at)
@@ -105,13 +103,14 @@ def look(
     return found
 
 
-def _took_nothing(sign: Sign, last: Look, handler_timeout_seconds: float) -> bool:
+def _took_nothing(sign: Sign, last: Look) -> bool:
     load = sign.load
-    may_take = not load.is_full or load.is_hung(handler_timeout_seconds)
+    may_take = not load.is_full or load.is_hung
     return may_take and load.consumed == last.consumed
 
 
-def _remembered() -> dict[str, Look]:
+def remembered() -> dict[str, Look]:
+    """Return what the last health round saw, by instance id."""
     row = LastLook.objects.filter(pk=_ROW).first()
     if row is None:
         return {}

@@ -4,13 +4,15 @@
 cannot do, and without the work that pages for people need. Everything else is Django's.
 """
 
+import asyncio
 import logging
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Final
 
 from django.conf import settings
 from django.db import DatabaseError
-from django.http.request import validate_host
+from django.http.request import split_domain_port, validate_host
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
@@ -21,21 +23,26 @@ from gateway_app.http import bus_routes, durable, openapi
 from gateway_app.http.database import in_database
 from gateway_app.http.headers import traceparent
 from gateway_app.http.limits import Limits
-from gateway_app.http.matching import Match, NoSuchMethod, NoSuchPath
+from gateway_app.http.matching import Match, NoSuchMethod, NoSuchPath, RouteTree, Target
 from gateway_app.http.observing import Observed, observed
-from gateway_app.http.paths import segments_of
+from gateway_app.http.paths import has_hidden_separator, segments_of
 from gateway_app.http.problem import RETRY_AFTER_SECONDS, Problem
 from gateway_app.http.proxy import AnswerBroke, Proxy
 from gateway_app.http.routing import Routing, RoutingCache, ServiceEntry
 from gateway_app.message_status import status_of
 from messaging import MessagingConfig, MessagingError
-from messaging.context import tracing
 from messaging.envelope import utc_now
 
 logger = logging.getLogger(__name__)
 
 #: Paths that are answered here.
 PREFIXES: Final = ("/api", "/bus")
+#: More than any browser or library sends; the server itself has no bound.
+MAX_HEADER_BYTES: Final = 65_536
+_OPENAPI: Final = Target("GET", openapi.PATH, "", "")
+_STATUS: Final = Target("GET", f"{durable.STATUS_PREFIX}{{id}}", "", "")
+#: The gateway's own routes; services cannot have them.
+_OWN: Final = RouteTree([_OPENAPI, _STATUS])
 #: Headers of ours that pages of other origins may read.
 _EXPOSED: Final = ("Location", "Preference-Applied", "Retry-After", "Allow")
 
@@ -55,6 +62,8 @@ class Gateway:
         self._limits = Limits(config)
         self._proxy = Proxy(config)
         self._revision = -1
+        #: Of the routing it describes: revision, and the document.
+        self._openapi = (-1, b"")
 
     async def close(self) -> None:
         """Close the connections to instances and to the broker."""
@@ -87,20 +96,37 @@ class Gateway:
     async def _answer(self, request: Request, seen: Observed) -> Response | None:
         """Return the response; None: it has been sent."""
         _check_host(request)
+        _check_headers(request)
         segments = segments_of(bytes(request.scope["raw_path"]).partition(b"?")[0])
-        if segments[:2] == ("bus", "messages") and len(segments) == 3:
-            return await _message_status(request, segments[2])
         routing = await self._current()
-        if segments == ("api", "openapi.json"):
-            return _document(request, routing)
-        match = _match(request.method, segments, routing)
-        if match is None:
-            return _options(segments, routing)
+        try:
+            match = _find(request.method, segments, routing)
+        except NoSuchPath as exc:
+            raise Problem(HTTPStatus.NOT_FOUND, f"no service has a route {exc!s:.500}") from exc
+        except NoSuchMethod as exc:
+            return _other_method(request.method, exc.allowed)
         seen.target = match.target
-        entry = routing.by_name[match.target.service]
         client = request.client.host if request.client else ""
         with self._limits.admitted(client, match.target):
+            if match.target is _OPENAPI:
+                return await self._document(routing)
+            if match.target is _STATUS:
+                return await _message_status(match.parameters["id"])
+            if not match.target.message and has_hidden_separator(segments):
+                # To a server that decodes before it splits it would be another path.
+                raise Problem(
+                    HTTPStatus.BAD_REQUEST, "the path is refused: it has encoded slashes"
+                )
+            entry = routing.by_name[match.target.service]
             return await self._pass_on(request, match, entry, seen.send)
+
+    async def _document(self, routing: Routing) -> Response:
+        revision, document = self._openapi
+        if revision != routing.revision:
+            # With thousands of routes it takes seconds: not on the event loop.
+            document = await asyncio.to_thread(openapi.document_bytes, routing)
+            self._openapi = routing.revision, document
+        return Response(document, media_type="application/json")
 
     async def _pass_on(
         self, request: Request, match: Match, entry: ServiceEntry, send: Send
@@ -113,9 +139,8 @@ class Gateway:
         if not is_durable:
             _check_serves(entry)
         data = await bus_routes.read_data(request, match, entry)
-        with tracing(traceparent(request.scope["headers"]).decode()):
-            answer = durable.accept if is_durable else bus_routes.ask
-            return await answer(request, match, data)
+        answer = durable.accept if is_durable else bus_routes.ask
+        return await answer(request, match, data, traceparent(request.scope["headers"]).decode())
 
     async def _current(self) -> Routing:
         try:
@@ -197,40 +222,37 @@ def with_cors(application: ASGIApp, origins: str) -> ASGIApp:
 
 def _check_host(request: Request) -> None:
     """Refuse hosts that are not ours, as Django does for its pages."""
-    host = request.headers.get("host", "").rpartition("@")[2]
-    name = host if host.endswith("]") else host.rpartition(":")[0] or host
-    if not validate_host(name.lower(), settings.ALLOWED_HOSTS):
+    name, _port = split_domain_port(request.headers.get("host", "").strip())
+    if not (name and validate_host(name, settings.ALLOWED_HOSTS)):
         raise Problem(HTTPStatus.BAD_REQUEST, "this host is not served here")
 
 
-def _match(method: str, segments: tuple[str, ...], routing: Routing) -> Match | None:
-    """Return the route of a request; None: OPTIONS, which no route of this path has.
-
-    Raises:
-        Problem: 404 no route has this path, 405 none of them has the method.
-    """
-    path = "/" + "/".join(segments)
-    try:
-        return routing.tree.match(method, segments)
-    except NoSuchPath as exc:
-        raise Problem(HTTPStatus.NOT_FOUND, f"no service has a route {path:.500}") from exc
-    except NoSuchMethod as exc:
-        if method == "OPTIONS":
-            return None
+def _check_headers(request: Request) -> None:
+    size = sum(len(name) + len(value) for name, value in request.scope["headers"])
+    if size > MAX_HEADER_BYTES:
         raise Problem(
-            HTTPStatus.METHOD_NOT_ALLOWED,
-            f"{path:.500} takes {', '.join(exc.allowed)}",
-            headers={"Allow": ", ".join(exc.allowed)},
-        ) from exc
+            HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+            f"the headers are larger than {MAX_HEADER_BYTES} bytes",
+        )
 
 
-def _options(segments: tuple[str, ...], routing: Routing) -> Response:
+def _find(method: str, segments: tuple[str, ...], routing: Routing) -> Match:
     try:
-        routing.tree.match("OPTIONS", segments)
-    except NoSuchMethod as exc:
-        allowed = ", ".join([*exc.allowed, "OPTIONS"])
-        return Response(status_code=HTTPStatus.NO_CONTENT, headers={"Allow": allowed})
-    raise AssertionError(f"OPTIONS is a route of {segments}")
+        return _OWN.match(method, segments)
+    except NoSuchPath:
+        return routing.tree.match(method, segments)
+
+
+def _other_method(method: str, allowed: Sequence[str]) -> Response:
+    """Answer a method that no route of a path has: OPTIONS with what there is, others with 405."""
+    if method == "OPTIONS":
+        headers = {"Allow": ", ".join([*allowed, "OPTIONS"])}
+        return Response(status_code=HTTPStatus.NO_CONTENT, headers=headers)
+    raise Problem(
+        HTTPStatus.METHOD_NOT_ALLOWED,
+        f"this path takes {', '.join(allowed)}",
+        headers={"Allow": ", ".join(allowed)},
+    )
 
 
 def _check_serves(entry: ServiceEntry) -> None:
@@ -250,19 +272,7 @@ def _check_serves(entry: ServiceEntry) -> None:
     raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, text, headers={"Retry-After": str(round(wait))})
 
 
-def _document(request: Request, routing: Routing) -> Response:
-    if request.method not in ("GET", "HEAD"):
-        raise Problem(
-            HTTPStatus.METHOD_NOT_ALLOWED, "it can be read", headers={"Allow": "GET, HEAD"}
-        )
-    return JSONResponse(openapi.document(routing))
-
-
-async def _message_status(request: Request, message_id: str) -> Response:
-    if request.method not in ("GET", "HEAD"):
-        raise Problem(
-            HTTPStatus.METHOD_NOT_ALLOWED, "it can be read", headers={"Allow": "GET, HEAD"}
-        )
+async def _message_status(message_id: str) -> Response:
     try:
         status = await in_database(status_of, message_id)
     except DatabaseError as exc:

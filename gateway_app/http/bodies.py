@@ -1,5 +1,6 @@
 """Bodies of requests: as a stream with a limit, and as JSON."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from http import HTTPStatus
@@ -20,13 +21,15 @@ class Body:
     Args:
         request: of the client.
         limit: most bytes it may have.
+        patience_seconds: longest wait for its next part.
 
     Raises:
         Problem: 413, it says itself that it has more; 400, it says nonsense.
     """
 
-    def __init__(self, request: Request, limit: int) -> None:
+    def __init__(self, request: Request, limit: int, patience_seconds: float) -> None:
         self._parts = request.stream()
+        self._patience_seconds = patience_seconds
         self._limit = limit
         self._read = 0
         self._kept = b""
@@ -74,7 +77,7 @@ class Body:
             length = len(self._kept)
             has_body = self.declared is not None or self._is_chunked
             return [(b"content-length", str(length).encode())] if has_body else []
-        if self._is_chunked or self.declared is None:
+        if self._is_chunked:
             return [(b"transfer-encoding", b"chunked")]
         return [(b"content-length", str(self.declared).encode())]
 
@@ -92,12 +95,23 @@ class Body:
                 yield part
 
     async def _limited(self) -> AsyncIterator[bytes]:
-        async for part in self._parts:
+        while (part := await self._next()) is not None:
             self._read += len(part)
             if self._read > self._limit:
                 raise self._too_large()
             if part:
                 yield part
+
+    async def _next(self) -> bytes | None:
+        try:
+            async with asyncio.timeout(self._patience_seconds):
+                return await anext(self._parts, None)
+        except TimeoutError:
+            raise Problem(
+                HTTPStatus.REQUEST_TIMEOUT,
+                f"nothing more of the body came for {self._patience_seconds:g} s",
+                headers={"Connection": "close"},
+            ) from None
 
     def _too_large(self) -> Problem:
         return Problem(
@@ -108,14 +122,17 @@ class Body:
         )
 
 
-async def read_object(request: Request, limit: int) -> dict[str, Any]:
+async def read_object(request: Request, limit: int, patience_seconds: float) -> dict[str, Any]:
     """Return the JSON object in the body; empty where there is no body.
 
+    Args as with `Body`.
+
     Raises:
-        Problem: 413 too large, 415 no JSON by its type, 400 no JSON or no object.
+        Problem: 408 it stopped coming, 413 too large, 415 no JSON by its type, 400 no JSON or no
+            object.
         ClientDisconnect: the client went away.
     """
-    body = await Body(request, limit).all()
+    body = await Body(request, limit, patience_seconds).all()
     if not body:
         return {}
     content_type = request.headers.get("content-type", "")

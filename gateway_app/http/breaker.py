@@ -43,13 +43,21 @@ class Breaker:
             return 0.0
         return max(0.0, self._opened_at + self.open_seconds - now)
 
-    def begin(self) -> None:
-        """Note an attempt; the first after the pause is the only one until it has ended."""
-        if self.state is BreakerState.OPEN:
-            self.state = BreakerState.HALF_OPEN
+    def begin(self) -> bool:
+        """Note an attempt; return whether it is the one to find out, and alone until it has."""
+        if self.state is not BreakerState.OPEN:
+            return False
+        self.state = BreakerState.HALF_OPEN
+        return True
+
+    def answered(self) -> None:
+        """Note the head of an answer: others may try again, but one more failure opens it."""
+        if self.state is BreakerState.HALF_OPEN:
+            self.state = BreakerState.CLOSED
+            self._failed = self.failures - 1
 
     def succeeded(self) -> None:
-        """Note that an attempt went well: closed."""
+        """Note that an attempt went well to its end."""
         self.state = BreakerState.CLOSED
         self._failed = 0
 
@@ -61,6 +69,6 @@ class Breaker:
             self._opened_at = now
 
     def gave_up(self) -> None:
-        """Note that an attempt ended without a word on the instance: the client went away."""
+        """Note that the attempt to find out ended without a word: its client went away."""
         if self.state is BreakerState.HALF_OPEN:
             self.state = BreakerState.OPEN  # its pause is over: the next one finds out

@@ -15,6 +15,7 @@ from gateway_app.http.problem import Problem, problem_from
 from gateway_app.http.routing import ServiceEntry
 from gateway_app.http.waiting import unless_gone
 from messaging import MessagePriority, MessagingError
+from messaging.context import tracing
 
 
 async def read_data(request: Request, match: Match, entry: ServiceEntry) -> dict[str, Any]:
@@ -27,11 +28,11 @@ async def read_data(request: Request, match: Match, entry: ServiceEntry) -> dict
         Problem: 400, 413, 415, or 422 where the service's schema says so.
         ClientDisconnect: the client went away.
     """
-    own = bus.communicator.bus.config.max_message_bytes
-    limit = min(match.target.max_body_bytes or own, own)
+    config = bus.communicator.bus.config
+    limit = min(match.target.max_body_bytes or config.max_message_bytes, config.max_message_bytes)
     texts = {**_query(request), **match.parameters}
     schema = entry.schemas.get(match.target.message)
-    body = await read_object(request, limit)
+    body = await read_object(request, limit, config.http_timeout_seconds)
     if schema is None:
         return {**body, **texts}
     data = {**body, **schema.typed(texts)}
@@ -39,7 +40,7 @@ async def read_data(request: Request, match: Match, entry: ServiceEntry) -> dict
     return data
 
 
-async def ask(request: Request, match: Match, data: Mapping[str, Any]) -> JSONResponse:
+async def ask(request: Request, match: Match, data: Mapping[str, Any], trace: str) -> JSONResponse:
     """Ask the service and return its answer as JSON.
 
     Raises:
@@ -59,7 +60,8 @@ async def ask(request: Request, match: Match, data: Mapping[str, Any]) -> JSONRe
     try:
         # Publishing has bounds of its own, but may have to wait for a thread.
         async with asyncio.timeout(seconds + config.broker_timeout_seconds):
-            return JSONResponse(await unless_gone(request, asking))
+            with tracing(trace):
+                return JSONResponse(await unless_gone(request, asking))
     except TimeoutError:
         raise Problem(
             HTTPStatus.GATEWAY_TIMEOUT, "the request could not be sent in time, or maybe was"

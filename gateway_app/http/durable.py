@@ -18,7 +18,7 @@ from gateway_app.http.database import in_database
 from gateway_app.http.matching import Match, Target
 from gateway_app.http.problem import Problem, problem_from
 from messaging import MessagePriority, MessagingError, codec
-from messaging.context import current_trace, tracing
+from messaging.context import tracing
 from messaging.custody import outbox
 
 STATUS_PREFIX: Final = "/bus/messages/"
@@ -34,7 +34,9 @@ def is_wanted(request: Request) -> bool:
     return any(_RESPOND_ASYNC.search(value) for value in request.headers.getlist("prefer"))
 
 
-async def accept(request: Request, match: Match, data: Mapping[str, Any]) -> JSONResponse:
+async def accept(
+    request: Request, match: Match, data: Mapping[str, Any], trace: str
+) -> JSONResponse:
     """Answer for a message from now on; return 202 with the URL of its status.
 
     The same ``Idempotency-Key`` on the same route is the same message: sent once, with one effect.
@@ -46,9 +48,7 @@ async def accept(request: Request, match: Match, data: Mapping[str, Any]) -> JSO
     key = _key(request)
     priority = _priority(request, match.target)
     try:
-        message_id = await in_database(
-            _accept, match.target, dict(data), priority, key, current_trace() or ""
-        )
+        message_id = await in_database(_accept, match.target, dict(data), priority, key, trace)
     except MessagingError as exc:
         raise problem_from(exc) from exc
     except DatabaseError as exc:

@@ -33,16 +33,16 @@ _REPLACED_IN_REQUESTS: Final = frozenset(
         b"content-length",
         b"expect",
         b"forwarded",
-        b"x-forwarded-for",
-        b"x-forwarded-host",
-        b"x-forwarded-proto",
         b"x-real-ip",
         b"via",
         b"traceparent",
     }
 )
+#: All of them, also as ``X_Forwarded_For``, which many servers take for the same.
+_FORWARDED: Final = b"x-forwarded-"
 #: The server of the gateway adds its own.
 _REPLACED_IN_RESPONSES: Final = frozenset({b"date", b"server"})
+_WITHOUT_BODY: Final = frozenset({204, 304})
 _VIA: Final = b"1.1 gateway"
 #: W3C Trace Context, version 00.
 _TRACEPARENT: Final = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
@@ -56,7 +56,8 @@ def request_headers(scope: Any, authority: bytes, framing: Headers) -> Headers:
         authority: host and port of the instance.
         framing: the headers that say how long the body is.
     """
-    given: Headers = list(scope["headers"])
+    # Spaces around a value are none of it, and some parsers refuse them.
+    given: Headers = [(name, value.strip(b" \t")) for name, value in scope["headers"]]
     client = (scope.get("client") or ("unknown",))[0]
     added = [
         (b"host", authority),
@@ -68,13 +69,22 @@ def request_headers(scope: Any, authority: bytes, framing: Headers) -> Headers:
     host = first(given, b"host")
     if host is not None:
         added.append((b"x-forwarded-host", host))
-    return [*added, *framing, *_end_to_end(given, _REPLACED_IN_REQUESTS)]
+    kept = _end_to_end(given, _REPLACED_IN_REQUESTS)
+    return [
+        *added,
+        *framing,
+        *(pair for pair in kept if not pair[0].replace(b"_", b"-").startswith(_FORWARDED)),
+    ]
 
 
-def response_headers(given: Iterable[tuple[bytes, bytes]]) -> Headers:
+def response_headers(status: int, given: Iterable[tuple[bytes, bytes]]) -> Headers:
     """Return the headers of a response that is passed on."""
     lowered = [(name.lower(), value) for name, value in given]
-    return _end_to_end(lowered, _REPLACED_IN_RESPONSES)
+    dropped = _REPLACED_IN_RESPONSES
+    # The length of what does not come, or of what comes in chunks.
+    if status in _WITHOUT_BODY or first(lowered, b"transfer-encoding") is not None:
+        dropped = dropped | {b"content-length"}
+    return _end_to_end(lowered, dropped)
 
 
 def traceparent(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
@@ -91,8 +101,7 @@ def first(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes | None:
 
 
 def _via(headers: Headers) -> bytes:
-    given = first(headers, b"via")
-    return _VIA if given is None else given + b", " + _VIA
+    return b", ".join([*(value for name, value in headers if name == b"via"), _VIA])
 
 
 def _end_to_end(headers: Headers, others: frozenset[bytes]) -> Headers:

@@ -5,6 +5,7 @@ matched. So a path is split as it came, and each part decoded by itself.
 """
 
 import re
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import unquote_to_bytes
@@ -36,6 +37,14 @@ def segments_of(raw_path: bytes) -> tuple[str, ...]:
     return tuple(_decoded(part) for part in raw_path[1:].split(b"/"))
 
 
+def has_hidden_separator(segments: Iterable[str]) -> bool:
+    """Return whether a decoded segment would be several to a server that decodes before it splits.
+
+    Such a path may lead elsewhere there than the route that was matched here.
+    """
+    return any(_SEPARATORS.search(segment) for segment in segments)
+
+
 def _decoded(part: bytes) -> str:
     try:
         text = unquote_to_bytes(part).decode()
@@ -43,7 +52,9 @@ def _decoded(part: bytes) -> str:
         raise _refused("a segment is not UTF-8") from None
     if _CONTROL.search(text):
         raise _refused("a segment has control characters")
-    if any(each in (".", "..") for each in _SEPARATORS.split(text)):
+    # Some servers take "..;x" for "..": what follows a semicolon is a parameter to them.
+    names = (each.partition(";")[0] for each in _SEPARATORS.split(text))
+    if any(name in (".", "..") for name in names):
         raise _refused("it has dot segments")
     return text
 

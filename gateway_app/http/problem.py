@@ -1,10 +1,11 @@
 """Errors as problem JSON (RFC 9457), and which error of the bus is which status."""
 
+import json
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
-from starlette.responses import JSONResponse
+from starlette.responses import Response
 
 from messaging import MessagingError, RemoteError, RequestTimeout, ServiceNotFound
 from messaging.errors import (
@@ -68,7 +69,7 @@ class Problem(Exception):
         if status is HTTPStatus.SERVICE_UNAVAILABLE:
             self.headers.setdefault("Retry-After", str(RETRY_AFTER_SECONDS))
 
-    def response(self) -> JSONResponse:
+    def response(self) -> Response:
         """Return the response that says so."""
         body = {
             "type": "about:blank",
@@ -77,8 +78,12 @@ class Problem(Exception):
             "detail": self.detail,
             **self.members,
         }
-        return JSONResponse(
-            body, status_code=self.status.value, media_type=CONTENT_TYPE, headers=self.headers
+        # Plain ASCII: texts of clients may have halves of characters, which UTF-8 cannot hold.
+        return Response(
+            json.dumps(body),
+            status_code=self.status.value,
+            media_type=CONTENT_TYPE,
+            headers=self.headers,
         )
 
 

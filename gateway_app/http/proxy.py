@@ -10,6 +10,7 @@ Never once a part of the body has gone that is not in memory any more, nor once 
 has reached the client.
 """
 
+import asyncio
 import logging
 import math
 from collections.abc import AsyncIterator
@@ -36,13 +37,16 @@ logger = logging.getLogger(__name__)
 #: Instances one request is tried on; more would turn one fault into a flood.
 MOST_TRIES: Final = 3
 IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
-#: Unused connections to instances are closed after this: before most servers close them.
-KEEP_ALIVE_SECONDS: Final = 4.0
+#: Unused connections to instances are closed after this: before they do it. gunicorn's 2 s is the
+#: shortest default of the usual servers.
+KEEP_ALIVE_SECONDS: Final = 1.5
 #: What an instance says when it cannot, rather than that the request is wrong.
 _CANNOT: Final = frozenset({502, 503, 504})
 #: Nothing has been sent.
 _NOT_SENT: Final = (httpcore.ConnectError, httpcore.ConnectTimeout, httpcore.PoolTimeout)
 _BROKEN: Final = (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException)
+#: What a status can be; others are no HTTP.
+_FINAL: Final = range(200, 600)
 
 
 class AnswerBroke(Exception):
@@ -74,11 +78,14 @@ class _Passage:
     tried: set[str] = field(default_factory=set)
     #: Whether a part of the body has gone that cannot be sent again.
     is_spent: bool = False
+    #: Set when the client has nothing more to send.
+    is_read: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def content(self) -> AsyncIterator[bytes]:
         async for part in self.body.stream():
             self.is_spent = not self.body.is_complete
             yield part
+        self.is_read.set()
 
     def may_go_on(self, *, was_sent: bool) -> bool:
         """Whether another instance may be tried."""
@@ -97,8 +104,10 @@ class Proxy:
         self._config = config
         self.upstreams = Upstreams(config)
         self._pool = httpcore.AsyncConnectionPool(
-            max_connections=None,  # as many as there are requests, and those are limited
-            max_keepalive_connections=100,
+            # As many as there are requests, and those are limited. (httpcore counts all of them,
+            # not only idle ones, where it limits those that it keeps.)
+            max_connections=None,
+            max_keepalive_connections=None,
             keepalive_expiry=KEEP_ALIVE_SECONDS,
         )
 
@@ -108,17 +117,18 @@ class Proxy:
 
     async def forward(
         self, request: Request, target: Target, entry: ServiceEntry, send: Send
-    ) -> int:
-        """Pass a request on and its answer back; return the status.
+    ) -> None:
+        """Pass a request on and its answer back.
 
         Raises:
-            Problem: nothing has reached the client: 413 too large, 502 broken, 503 no instance,
-                504 too slow.
+            Problem: nothing has reached the client: 400 no instance could read it, 408 its body
+                stopped coming, 413 too large, 502 broken, 503 no instance, 504 too slow.
             AnswerBroke: the answer stopped in the middle.
             ClientDisconnect: the client went away; the instance is told by a closed connection.
         """
         limit = target.max_body_bytes or self._config.http_max_body_bytes
-        passage = _Passage(request, target, entry, Body(request, limit))
+        body = Body(request, limit, self._config.http_timeout_seconds)
+        passage = _Passage(request, target, entry, body)
         await passage.body.keep()
         failure: _Failed | None = None
         while failure is None or passage.may_go_on(was_sent=failure.was_sent):
@@ -130,27 +140,33 @@ class Proxy:
                 raise _unavailable(entry, exc) from exc
             passage.tried.add(instance_id)
             try:
-                return await self._try(passage, upstream, send)
+                await self._try(passage, upstream, send)
             except _Failed as exc:
                 logger.info("%s at %s: %s", entry.name, instance_id, exc)
                 failure = exc
+            else:
+                return
         raise failure.problem
 
-    async def _try(self, passage: _Passage, upstream: Upstream, send: Send) -> int:
+    async def _try(self, passage: _Passage, upstream: Upstream, send: Send) -> None:
         with self.upstreams.in_hand(upstream):
             async with self._answer(passage, upstream) as answer:
+                if answer.status not in _FINAL:
+                    self.upstreams.failed(upstream)
+                    raise _Failed(_cannot(passage, HTTPStatus.BAD_GATEWAY), was_sent=True)
                 if answer.status in _CANNOT:
                     self.upstreams.failed(upstream)
                     if passage.may_go_on(was_sent=True) and self._has_other(passage):
                         raise _Failed(_cannot(passage, answer.status), was_sent=True)
                 else:
-                    self.upstreams.succeeded(upstream)
+                    upstream.breaker.answered()
                 await self._pass_back(passage, upstream, answer, send)
-                return int(answer.status)
+                if answer.status not in _CANNOT:
+                    upstream.breaker.succeeded()
 
     def _has_other(self, passage: _Passage) -> bool:
         try:
-            self.upstreams.choose(passage.entry, passage.tried)
+            self.upstreams.best(passage.entry, passage.tried)
         except NoneLeft:
             return False
         return True
@@ -164,18 +180,26 @@ class Proxy:
         Raises:
             _Failed: there is none.
         """
-        outgoing = self._outgoing(passage, upstream)
+        try:
+            outgoing = self._outgoing(passage, upstream)
+        except UnicodeError as exc:  # a host name that is none
+            self.upstreams.failed(upstream)
+            raise _Failed(_broken(passage, exc), was_sent=False) from exc
         receiving = self._pool.handle_async_request(outgoing)
         try:
-            if passage.body.is_complete:
-                answer = await unless_gone(passage.request, receiving)
-            else:
-                answer = await receiving  # the body's stream tells if the client goes away
+            is_read = None if passage.body.is_complete else passage.is_read
+            answer = await unless_gone(passage.request, receiving, is_read=is_read)
+        except httpcore.LocalProtocolError as exc:
+            # h11 is stricter than the gateway's server: no instance would get it.
+            raise Problem(HTTPStatus.BAD_REQUEST, f"it cannot be passed on: {exc}") from exc
         except _NOT_SENT as exc:
             self.upstreams.failed(upstream)
             raise _Failed(_broken(passage, exc), was_sent=False) from exc
         except _BROKEN as exc:
-            self.upstreams.failed(upstream)
+            # One that does not read an upload may have answered it already: httpcore reads no
+            # answer before all is sent.
+            if not isinstance(exc, httpcore.WriteTimeout):
+                self.upstreams.failed(upstream)
             raise _Failed(_broken(passage, exc), was_sent=True) from exc
         try:
             yield answer
@@ -188,7 +212,7 @@ class Proxy:
         if scope["query_string"]:
             target += b"?" + scope["query_string"]
         host = f"[{upstream.host}]" if ":" in upstream.host else upstream.host
-        authority = f"{host}:{upstream.port}".encode()
+        authority = f"{host}:{upstream.port}".encode("ascii")
         seconds = passage.target.timeout_seconds or self._config.http_timeout_seconds
         framing = passage.body.framing
         return httpcore.Request(
@@ -211,13 +235,8 @@ class Proxy:
     async def _pass_back(
         self, passage: _Passage, upstream: Upstream, answer: httpcore.Response, send: Send
     ) -> None:
-        await send(
-            {
-                "type": "http.response.start",
-                "status": answer.status,
-                "headers": response_headers(answer.headers),
-            }
-        )
+        headers = response_headers(answer.status, answer.headers)
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await unless_gone(passage.request, self._pass_body(passage, upstream, answer, send))
 
     async def _pass_body(
@@ -232,7 +251,11 @@ class Proxy:
                 raise AnswerBroke(f"{passage.entry.name}: {_text(exc)}") from exc
             if part is None:
                 break
-            await send({"type": "http.response.body", "body": part, "more_body": True})
+            try:
+                async with asyncio.timeout(self._config.http_timeout_seconds):
+                    await send({"type": "http.response.body", "body": part, "more_body": True})
+            except TimeoutError:
+                raise AnswerBroke(f"{passage.entry.name}: the client does not read") from None
         await send({"type": "http.response.body", "body": b""})
 
 
@@ -255,7 +278,7 @@ def _cannot(passage: _Passage, status: int) -> Problem:
 def _broken(passage: _Passage, error: Exception) -> Problem:
     is_slow = isinstance(error, httpcore.ReadTimeout | httpcore.WriteTimeout)
     status = HTTPStatus.GATEWAY_TIMEOUT if is_slow else HTTPStatus.BAD_GATEWAY
-    is_unsent = isinstance(error, _NOT_SENT)
+    is_unsent = isinstance(error, (*_NOT_SENT, UnicodeError))
     fate = "not sent" if is_unsent else "whether it was handled is unknown"
     return Problem(status, f"{passage.entry.name}: {_text(error)}; {fate}", retryable=is_unsent)
 

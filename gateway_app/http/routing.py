@@ -13,7 +13,7 @@ from typing import Final
 
 from django.db import DatabaseError
 
-from gateway_app.http.database import in_database
+from gateway_app.http.database import in_routing_thread
 from gateway_app.http.matching import RouteTree, Target
 from gateway_app.http.schemas import Schema
 from gateway_app.models import (
@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 FRESH_SECONDS: Final = 1.0
 #: What is older is waited for: nobody asked for a while, or the database was slow.
 STALE_SECONDS: Final = 5.0
+#: So long at most: a database that is slow must not stop the bus, which works without it.
+WAIT_SECONDS: Final = 1.0
 #: Most services named in one query; SQLite takes 32,766 values.
 _CHUNK: Final = 500
 
@@ -118,7 +120,7 @@ def read(known: Routing = NOTHING) -> Routing:
     ]
     services = {pk: known.services[pk] for pk in revisions if pk in known.services}
     for start in range(0, len(changed), _CHUNK):
-        services |= _read_services(changed[start : start + _CHUNK])
+        services |= _read_services(changed[start : start + _CHUNK], known)
     if _routes_of(services) == _routes_of(known.services):
         by_name = {entry.name: entry for entry in services.values()}
         return Routing(revision, services, by_name, known.tree)
@@ -128,7 +130,7 @@ def read(known: Routing = NOTHING) -> Routing:
 class RoutingCache:
     """The routing, read in the background once it is older than `FRESH_SECONDS`.
 
-    While the database is away, the last picture stays in use: the bus works without it.
+    While the database is away or slow, the last picture stays in use: the bus works without it.
 
     Args:
         read: gets the last picture and returns the present one; runs on a database thread.
@@ -148,7 +150,7 @@ class RoutingCache:
         self._is_database_away = False
 
     async def current(self) -> Routing:
-        """Return the routing.
+        """Return the routing; within `WAIT_SECONDS` once it has been read.
 
         Raises:
             DatabaseError: nothing has been read yet, and the database does not answer.
@@ -158,9 +160,11 @@ class RoutingCache:
             if self._reading is None:
                 self._reading = asyncio.create_task(self._read_again())
                 self._reading.add_done_callback(self._done)
-            if age is None or (age > STALE_SECONDS and not self._is_database_away):
+            if age is None:
                 # Shielded: a client that goes away must not stop what others wait for.
                 await asyncio.shield(self._reading)
+            elif age > STALE_SECONDS and not self._is_database_away:
+                await self._wait_for(self._reading)
         return self._routing
 
     async def close(self) -> None:
@@ -168,18 +172,30 @@ class RoutingCache:
         if self._reading is not None:
             await asyncio.wait([self._reading])
 
+    async def _wait_for(self, reading: "asyncio.Task[None]") -> None:
+        done, _ = await asyncio.wait([reading], timeout=WAIT_SECONDS)
+        if done:
+            reading.result()
+        else:
+            self._do_without(f"no answer within {WAIT_SECONDS:g} s")
+
+    def _do_without(self, why: object) -> None:
+        """Use the last picture, without waiting, until the database works again."""
+        if not self._is_database_away:
+            logger.warning("the registry cannot be read; its last picture is used: %s", why)
+        self._is_database_away = True
+
     async def _read_again(self) -> None:
         began = self._monotonic()
         try:
-            self._routing = await in_database(self._read, self._routing)
+            self._routing = await in_routing_thread(self._read, self._routing)
         except DatabaseError as exc:
             if self._read_at is None:
                 raise
-            if not self._is_database_away:
-                logger.warning("the registry cannot be read; its last picture is used: %s", exc)
-            self._is_database_away = True
+            self._do_without(exc)
         else:
-            self._is_database_away = False
+            if self._monotonic() - began <= WAIT_SECONDS:
+                self._is_database_away = False
         self._read_at = began
 
     def _done(self, task: "asyncio.Task[None]") -> None:
@@ -192,7 +208,7 @@ def _routes_of(services: Mapping[int, ServiceEntry]) -> dict[int, tuple[tuple[in
     return {pk: entry.targets for pk, entry in services.items()}
 
 
-def _read_services(keys: Iterable[int]) -> dict[int, ServiceEntry]:
+def _read_services(keys: Iterable[int], known: Routing) -> dict[int, ServiceEntry]:
     keys = list(keys)
     targets: dict[int, list[tuple[int, Target]]] = {}
     # The oldest first: of two routes that match the same it is the one that counts.
@@ -206,7 +222,13 @@ def _read_services(keys: Iterable[int]) -> dict[int, ServiceEntry]:
         )
     schemas: dict[int, dict[str, Schema]] = {}
     for handled in HandledType.objects.filter(service__in=keys).exclude(schema_json=""):
-        schemas.setdefault(handled.service_id, {})[handled.type] = Schema(handled.schema_json)
+        schema = Schema(handled.schema_json)
+        before = known.services.get(handled.service_id)
+        same = before.schemas.get(handled.type) if before else None
+        # The one that is known has been prepared, and its faults have been logged.
+        schemas.setdefault(handled.service_id, {})[handled.type] = (
+            same if same == schema and same is not None else schema
+        )
     return {
         service.pk: ServiceEntry(
             name=service.name,

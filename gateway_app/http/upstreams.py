@@ -60,6 +60,13 @@ class Upstreams:
         metrics.BREAKERS_OPEN.set_function(self.count_open)
 
     def choose(self, entry: ServiceEntry, tried: Iterable[str]) -> tuple[str, Upstream]:
+        """Return what `best` returns, and remember that it was this one's turn."""
+        instance_id, upstream = self.best(entry, tried)
+        self._turn += 1
+        upstream.chosen = self._turn
+        return instance_id, upstream
+
+    def best(self, entry: ServiceEntry, tried: Iterable[str]) -> tuple[str, Upstream]:
         """Return the id of the best instance, and what is known of it.
 
         UP before SUSPECT; then the least in hand; then the one that waited longest.
@@ -85,24 +92,19 @@ class Upstreams:
             open_to,
             key=lambda pair: (pair[0].state != State.UP, pair[1].outstanding, pair[1].chosen),
         )
-        self._turn += 1
-        upstream.chosen = self._turn
         return instance.instance_id, upstream
 
     @contextmanager
     def in_hand(self, upstream: Upstream) -> Iterator[None]:
         """Count a request that an instance works on, for the length of a ``with`` block."""
-        upstream.breaker.begin()
+        finds_out = upstream.breaker.begin()
         upstream.outstanding += 1
         try:
             yield
         finally:
             upstream.outstanding -= 1
-            upstream.breaker.gave_up()  # unless its word has come
-
-    def succeeded(self, upstream: Upstream) -> None:
-        """Note that an instance has answered."""
-        upstream.breaker.succeeded()
+            if finds_out:
+                upstream.breaker.gave_up()  # unless its word has come
 
     def failed(self, upstream: Upstream) -> None:
         """Note that an instance has not, or that it said it cannot."""
@@ -117,8 +119,9 @@ class Upstreams:
                 del self._known[instance_id]
 
     def count_open(self) -> int:
-        """Return how many instances get nothing for now."""
-        return sum(each.breaker.state is not BreakerState.CLOSED for each in self._known.values())
+        """Return how many instances get nothing for now. May be called on any thread."""
+        known = list(self._known.values())
+        return sum(each.breaker.state is not BreakerState.CLOSED for each in known)
 
     def _of(self, entry: ServiceEntry, instance: Instance) -> Upstream:
         assert instance.port is not None

@@ -12,10 +12,15 @@ T = TypeVar("T")
 UNWATCHED_SECONDS: Final = 0.05
 
 
-async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
+async def unless_gone(
+    request: Request, work: Coroutine[Any, Any, T], *, is_read: asyncio.Event | None = None
+) -> T:
     """Return what the work returns; stop it if the client closes its connection meanwhile.
 
-    The body of the request must have been read.
+    Args:
+        request: whose body has been read...
+        work: what to do.
+        is_read: ...or is being read by the work, which sets this when it has all of it.
 
     Raises:
         ClientDisconnect: the client went away; the work was cancelled.
@@ -25,7 +30,7 @@ async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
     try:
         await asyncio.wait(tasks, timeout=UNWATCHED_SECONDS)
         if not doing.done():
-            tasks.append(asyncio.ensure_future(_gone(request)))
+            tasks.append(asyncio.ensure_future(_gone(request, is_read)))
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         if not doing.done():
             raise ClientDisconnect
@@ -38,6 +43,8 @@ async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
             await asyncio.gather(*unfinished, return_exceptions=True)
 
 
-async def _gone(request: Request) -> None:
+async def _gone(request: Request, is_read: asyncio.Event | None) -> None:
+    if is_read is not None:
+        await is_read.wait()
     while (await request.receive())["type"] != "http.disconnect":
         pass

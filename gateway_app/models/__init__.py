@@ -5,6 +5,7 @@ from gateway_app.models.health import HealthRecord, HealthSummary, LastLook, Res
 from gateway_app.models.registry import (
     HandledType,
     Lease,
+    OfferedSet,
     RegistryStatus,
     Route,
     Service,
@@ -24,6 +25,7 @@ __all__ = [
     "HealthSummary",
     "LastLook",
     "Lease",
+    "OfferedSet",
     "RegistryStatus",
     "Resolution",
     "Route",

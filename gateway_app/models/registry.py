@@ -53,7 +53,7 @@ class Service(models.Model):
     """A name on the bus. Stays when its last instance is gone."""
 
     name = models.CharField(max_length=100, unique=True)
-    #: Of the instance that registered last.
+    #: Of the instance that is there and registered last.
     version = models.CharField(max_length=100, blank=True)
     #: Shown as DOWN when it has no instance any more; otherwise not shown then.
     tracked = models.BooleanField(default=True)
@@ -85,6 +85,26 @@ class Service(models.Model):
         return json.loads(self.last_health_json) if self.last_health_json else {}
 
 
+class OfferedSet(models.Model):
+    """What instances of a service offer as each of them says it: one row for all that agree."""
+
+    service = models.ForeignKey(Service, models.CASCADE, related_name="offered_sets")
+    #: Of the text, to find it by.
+    digest = models.CharField(max_length=64)
+    #: Routes, handled types and subscriptions; see `registry.offered`. JSON text.
+    offers_json = models.TextField()
+
+    class Meta:
+        """The same once per service."""
+
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["service", "digest"], name="gateway_offered_set_once")
+        ]
+
+    def __str__(self) -> str:
+        return self.digest
+
+
 class ServiceInstance(models.Model):
     """One start of one process of a service."""
 
@@ -111,6 +131,12 @@ class ServiceInstance(models.Model):
     load_json = models.TextField(blank=True)
     #: What it says about itself, free for the application, as JSON text.
     metadata_json = models.TextField(blank=True)
+    #: What it offers; None: it has not said so.
+    offers = models.ForeignKey(
+        OfferedSet, models.SET_NULL, null=True, blank=True, related_name="instances"
+    )
+    #: When it said so first, by its own clock.
+    offered_at = models.DateTimeField(null=True, blank=True)
     registered_at = models.DateTimeField()
     last_seen_at = models.DateTimeField()
     #: When it said goodbye. The row stays for a while, so that a message of its that comes late
@@ -148,18 +174,21 @@ class Route(models.Model):
     method = models.CharField(max_length=10)
     #: As clients see it; ``{name}`` takes one segment.
     path = models.CharField(max_length=500)
+    #: The path without the names of what it takes: paths of one shape match the same.
+    shape = models.CharField(max_length=500)
     #: Type of the request sent to the service; empty: the route is not one of the bus.
     message = models.CharField(max_length=200, blank=True)
     #: Its priority, timeout and limits where they are not the gateway's own, as JSON text.
     options_json = models.TextField(blank=True)
 
     class Meta:
-        """A method and path belong to one service."""
+        """A method and path belong to one service; found by what matches the same."""
 
         ordering: ClassVar = ["path", "method"]
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["method", "path"], name="gateway_route_once")
         ]
+        indexes: ClassVar = [models.Index(fields=["shape", "method"], name="gateway_route_shape")]
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"

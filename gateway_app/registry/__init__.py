@@ -14,6 +14,7 @@ from gateway_app.registry.instances import (
     is_down,
     register,
     subscribers_of,
+    take_in,
 )
 from gateway_app.registry.sweeping import sweep
 
@@ -28,4 +29,5 @@ __all__ = [
     "register",
     "subscribers_of",
     "sweep",
+    "take_in",
 ]

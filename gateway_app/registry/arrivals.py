@@ -1,10 +1,15 @@
-"""An instance comes: it registers for the first time, again, or after it had left."""
+"""An instance comes: it registers, for the first time or again, or is heard of without that."""
 
 from datetime import datetime
 from typing import Any
 
 from gateway_app.models import ServiceInstance, State
-from gateway_app.registry.registrations import InvalidRegistration, Registration
+from gateway_app.registry.registrations import (
+    Heartbeat,
+    InvalidRegistration,
+    Registration,
+    Whereabouts,
+)
 from gateway_app.registry.transitions import ServiceChange, Step
 from gateway_app.registry.verdicts import heard_again
 
@@ -31,32 +36,10 @@ def put_instance(
     Raises:
         InvalidRegistration: the instance id belongs to another service.
     """
-    service = change.service
-    described = {
-        "version": registration.version,
-        "host": registration.host,
-        "port": registration.port,
-        "health_endpoint": registration.health_endpoint,
-        "metadata_json": registration.metadata_json,
-    }
-    until = service.maintenance_until
-    until = until if until is not None and now < until else None
-    instance, is_new = ServiceInstance.objects.get_or_create(
-        instance_id=registration.instance_id,
-        defaults={
-            "service": service,
-            "state": State.UP if until is None else State.MAINTENANCE,
-            "maintenance_until": until,
-            "registered_at": now,
-            "last_seen_at": now,
-            **described,
-        },
-    )
-    if instance.service_id != service.pk:
-        raise InvalidRegistration(f"id: {instance.instance_id} is an instance of another service")
+    described = {**_described(registration), "metadata_json": registration.metadata_json}
+    until = _maintenance_until(change, now)
+    instance, is_new = _get_or_create(change, registration, described, "registered", now)
     if is_new:
-        step = Step(instance, "registered", {})
-        change.record(instance, "", State(instance.state), step.verdict(now).cause or step.healed)
         return instance
     while True:  # another turn only where it was heard of meanwhile
         if instance.left_at is not None and said_at <= instance.left_at:
@@ -65,6 +48,67 @@ def put_instance(
             instance.refresh_from_db()
             return instance
         instance.refresh_from_db()
+
+
+def put_heard(change: ServiceChange, heartbeat: Heartbeat, now: datetime) -> ServiceInstance:
+    """Put an instance on record of which only a heartbeat came. One that is known stays as it is.
+
+    Raises:
+        InvalidRegistration: the instance id belongs to another service.
+    """
+    described = {
+        **_described(heartbeat),
+        "load_json": heartbeat.load_json,
+        "checks_json": heartbeat.checks_json,
+    }
+    return _get_or_create(change, heartbeat, described, "heard of", now)[0]
+
+
+def _described(where: Whereabouts) -> dict[str, Any]:
+    return {
+        "version": where.version,
+        "host": where.host,
+        "port": where.port,
+        "health_endpoint": where.health_endpoint,
+    }
+
+
+def _maintenance_until(change: ServiceChange, now: datetime) -> datetime | None:
+    until = change.service.maintenance_until
+    return until if until is not None and now < until else None
+
+
+def _get_or_create(
+    change: ServiceChange,
+    where: Whereabouts,
+    described: dict[str, Any],
+    why: str,
+    now: datetime,
+) -> tuple[ServiceInstance, bool]:
+    new = ServiceInstance(
+        service=change.service,
+        maintenance_until=_maintenance_until(change, now),
+        registered_at=now,
+        last_seen_at=now,
+        **described,
+    )
+    verdict = Step(new, why, {}).verdict(now)
+    instance, is_new = ServiceInstance.objects.get_or_create(
+        instance_id=where.instance_id,
+        defaults={
+            "service": change.service,
+            "state": verdict.state,
+            "maintenance_until": new.maintenance_until,
+            "registered_at": now,
+            "last_seen_at": now,
+            **described,
+        },
+    )
+    if instance.service_id != change.service.pk:
+        raise InvalidRegistration(f"id: {instance.instance_id} is an instance of another service")
+    if is_new:
+        change.record(instance, "", verdict.state, verdict.cause or why)
+    return instance, is_new
 
 
 def _put_known(

@@ -38,7 +38,7 @@ def forget_service(service: Service, *, actor: str, now: datetime) -> None:
 
 
 def forget_instance(instance: ServiceInstance, *, actor: str, now: datetime) -> None:
-    """Remove an instance that is DOWN; if it lives after all, it is asked to register again.
+    """Remove an instance that is DOWN; if it lives after all, its next heartbeat brings it back.
 
     Args:
         instance: a row; how it looks in the database now is what counts.

@@ -1,20 +1,22 @@
 """What instances say of themselves: they register, are heard of, and say goodbye."""
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Exists, OuterRef
 
-from gateway_app.models import SERVING, Service, ServiceInstance, State, Subscription
+from gateway_app.models import Service, ServiceInstance, State, Subscription
 from gateway_app.registry import registry_status
-from gateway_app.registry.arrivals import put_instance
+from gateway_app.registry.arrivals import put_heard, put_instance
+from gateway_app.registry.offered import RefusedRoute
 from gateway_app.registry.offers import put_offers
-from gateway_app.registry.registrations import InvalidRegistration, Registration
-from gateway_app.registry.route_claims import RefusedRoute
-from gateway_app.registry.transitions import Step, changing, take_all
+from gateway_app.registry.registrations import Heartbeat, InvalidRegistration, Registration
+from gateway_app.registry.transitions import Step, changing, serving, take_all
 from gateway_app.registry.verdicts import heard_again
+from messaging.database_threads import write_transaction
 from messaging.envelope import utc_now
 from messaging.forking import without_fork
 from messaging.patterns import matches
@@ -33,7 +35,9 @@ class Heard(Enum):
 
     #: An instance in the registry; it is noted.
     KNOWN = "known"
-    #: Nobody the registry knows: it has to register.
+    #: One that is noted as well, but has not said what it offers: it has to register.
+    UNREGISTERED = "unregistered"
+    #: Nobody the registry knows; nothing was noted.
     UNKNOWN = "unknown"
     #: An instance that has said goodbye; its heartbeat came late.
     LEFT = "left"
@@ -42,7 +46,7 @@ class Heard(Enum):
 def register(registration: Registration, *, said_at: datetime, now: datetime) -> Registered | None:
     """Put an instance and what its service offers on record; it counts as heard. Safe to repeat.
 
-    What the service offers is what its latest registration says.
+    What the service offers is what any of its instances offers that are there; see `offers`.
 
     Args:
         registration: the data.
@@ -63,10 +67,10 @@ def register(registration: Registration, *, said_at: datetime, now: datetime) ->
             instance = put_instance(change, registration, said_at, now)
             if instance is None:
                 return None
-            offered = put_offers(change.service, registration)
-            if offered.is_changed:
+            is_changed, refused = put_offers(change.service, instance, registration, said_at)
+            if is_changed:
                 change.touch()
-    return Registered(State(instance.state), offered.refused)
+    return Registered(State(instance.state), refused)
 
 
 def announce(
@@ -74,7 +78,8 @@ def announce(
 ) -> Heard:
     """Note that an instance lives, and what it says of itself.
 
-    The usual case is one UPDATE: every instance of the system comes by every few seconds.
+    The usual case is one UPDATE that waits for no disk: every instance of the system comes by
+    every few seconds.
 
     Args:
         instance_id: who.
@@ -85,8 +90,10 @@ def announce(
     present = ServiceInstance.objects.filter(instance_id=instance_id, left_at=None)
     while True:  # another turn only where somebody else changed the instance meanwhile
         # Heard as before, and its checks say the same: then its state stays, whatever it is.
-        as_before = present.filter(heard=State.UP, checks_json=checks_json)
-        if as_before.update(last_seen_at=now, load_json=load_json):
+        as_before = present.filter(heard=State.UP, checks_json=checks_json, offers__isnull=False)
+        with _not_to_disk():
+            is_noted = as_before.update(last_seen_at=now, load_json=load_json)
+        if is_noted:
             return Heard.KNOWN
         instance = ServiceInstance.objects.filter(instance_id=instance_id).first()
         if instance is None:
@@ -103,7 +110,34 @@ def announce(
         if instance.heard != State.UP:
             why = heard_again(instance, now)
         if not take_all([Step(instance, why, heard)], now):
-            return Heard.KNOWN
+            return Heard.UNREGISTERED if instance.offers_id is None else Heard.KNOWN
+
+
+def take_in(heartbeat: Heartbeat, now: datetime) -> Heard:
+    """Put an instance on record from its heartbeat alone: it may have been forgotten.
+
+    What it offers it has to say in a registration. Safe to repeat.
+
+    Raises:
+        InvalidRegistration: the instance id belongs to another service.
+    """
+    with transaction.atomic():
+        service, _ = Service.objects.get_or_create(name=heartbeat.name)
+        with changing(service.pk, now) as change:
+            instance = put_heard(change, heartbeat, now)
+    if instance.left_at is not None:
+        return Heard.LEFT
+    return Heard.UNREGISTERED if instance.offers_id is None else Heard.KNOWN
+
+
+def _not_to_disk() -> AbstractContextManager[None]:
+    """Have the next commit not wait for the disk: a heartbeat lost in a power cut comes again.
+
+    Only SQLite can do so for one statement; elsewhere a transaction costs two round trips more.
+    """
+    if connection.vendor == "sqlite":
+        return write_transaction(to_disk=False)
+    return nullcontext()
 
 
 def deregister(name: str, instance_id: str, *, said_at: datetime, now: datetime) -> None:
@@ -149,11 +183,8 @@ def is_down(service: str) -> bool:
     False if it has never registered, and while nobody looks for silent instances: who does not
     look cannot tell.
     """
-    serving = ServiceInstance.objects.filter(
-        service=OuterRef("pk"), left_at=None, state__in=SERVING
-    )
     known = Service.objects.filter(name=service)
-    if not known.exclude(Exists(serving)).exists():
+    if not known.exclude(Exists(serving(OuterRef("pk")))).exists():
         return False
     swept_at = registry_status.row().values_list("swept_at", flat=True).first()
     return not registry_status.is_stale(swept_at, utc_now())

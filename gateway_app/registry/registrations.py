@@ -1,19 +1,24 @@
 """What services say of themselves, checked field by field: registrations and heartbeats."""
 
+import ipaddress
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from messaging import Reject
 from messaging.envelope import is_message_type, is_service_name
+from messaging.health_checks import MAX_CHECKS
 from messaging.patterns import is_pattern
 from messaging.text import storable
 
 #: Of what a check is called and says; more would not fit on a page.
 MAX_CHECK_NAME: Final = 100
 MAX_CHECK_TEXT: Final = 200
-MAX_CHECKS: Final = 100
+#: Underscores too: names that containers have among themselves.
+_HOST_NAME: Final = re.compile(r"(?=.{1,253}\.?\Z)[a-zA-Z0-9_-]{1,63}(\.[a-zA-Z0-9_-]{1,63})*\.?")
+_ADDRESS: Final = re.compile(r"[0-9a-fA-F:.]+(%[a-zA-Z0-9._-]+)?")
 
 
 class InvalidRegistration(Reject):
@@ -21,8 +26,8 @@ class InvalidRegistration(Reject):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Registration:
-    """One instance of one service, and what the service offers."""
+class Whereabouts:
+    """One instance of one service, and where it is."""
 
     name: str
     instance_id: str
@@ -30,6 +35,12 @@ class Registration:
     host: str
     port: int | None
     health_endpoint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registration(Whereabouts):
+    """One instance of one service, and what it offers."""
+
     #: JSON text of an object, free for the application; empty where it says nothing.
     metadata_json: str
     #: As they came: each is taken or refused by itself.
@@ -45,14 +56,8 @@ class Registration:
         Raises:
             InvalidRegistration: a field is missing or wrong.
         """
-        name, instance_id = identify(data)
         return cls(
-            name=name,
-            instance_id=instance_id,
-            version=_text(data, "version", 100),
-            host=_text(data, "host", 255),
-            port=_port(data),
-            health_endpoint=_text(data, "healthEndpoint", 500),
+            **_whereabouts(data),
             metadata_json=_json("metadata", _object(data, "metadata")),
             routes=tuple(_list(data, "routes")),
             handles=_handles(data),
@@ -61,11 +66,9 @@ class Registration:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Heartbeat:
+class Heartbeat(Whereabouts):
     """What an instance says every few seconds."""
 
-    name: str
-    instance_id: str
     #: JSON text of what it has in hand; empty where it does not say.
     load_json: str
     #: JSON text of what its own checks say, by name; empty where it has none. The same text for
@@ -79,10 +82,8 @@ class Heartbeat:
         Raises:
             InvalidRegistration: a field is missing or wrong.
         """
-        name, instance_id = identify(data)
         return cls(
-            name=name,
-            instance_id=instance_id,
+            **_whereabouts(data),
             load_json=_json("load", _object(data, "load")),
             checks_json=_json("checks", _checks(data)),
         )
@@ -105,6 +106,18 @@ def identify(data: Any) -> tuple[str, str]:
     return str(name), instance_id
 
 
+def _whereabouts(data: Any) -> dict[str, Any]:
+    name, instance_id = identify(data)
+    return {
+        "name": name,
+        "instance_id": instance_id,
+        "version": _text(data, "version", 100),
+        "host": _host(data),
+        "port": _port(data),
+        "health_endpoint": _text(data, "healthEndpoint", 500),
+    }
+
+
 def _text(data: Mapping[str, Any], key: str, longest: int) -> str:
     value = data.get(key)
     if value is None:
@@ -112,6 +125,27 @@ def _text(data: Mapping[str, Any], key: str, longest: int) -> str:
     if not isinstance(value, str) or len(value) > longest or not value.isprintable():
         raise _wrong(key, f"text of at most {longest} printable characters", value)
     return value
+
+
+def _host(data: Mapping[str, Any]) -> str:
+    """Return where an instance is; where it has a port, something to connect to."""
+    host = _text(data, "host", 255)
+    if data.get("port") is None:
+        return host
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if _is_address(bare) and (bare is host or ":" in bare):
+        return bare
+    if not _HOST_NAME.fullmatch(host):
+        raise _wrong("host", "an ASCII host name or an IP address, as there is a port", host)
+    return host
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return bool(_ADDRESS.fullmatch(text))
 
 
 def _port(data: Mapping[str, Any]) -> int | None:

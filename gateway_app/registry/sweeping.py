@@ -3,23 +3,18 @@
 import logging
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Final
 
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 
 from gateway_app import held
-from gateway_app.models import SERVING, Service, ServiceInstance, State
+from gateway_app.models import Service, ServiceInstance, State
 from gateway_app.registry import maintenance, registry_status
-from gateway_app.registry.transitions import Step, changing, take_all
+from gateway_app.registry.own_fault import is_own_fault
+from gateway_app.registry.transitions import Step, changing, serving, take_all
 from gateway_app.registry.verdicts import silent_seconds
 from messaging.apps import configured
 
 logger = logging.getLogger(__name__)
-
-#: When so large a share of the instances is silent, the registry takes it for its own fault...
-MASS_SHARE: Final = 0.85
-#: ...but not when there are fewer: one or two of them are a large share already.
-MASS_LEAST: Final = 4
 
 
 def sweep(now: datetime) -> None:
@@ -84,7 +79,7 @@ def _is_held_back(now: datetime) -> bool:
     count = watched.count()
     silent_since = now - timedelta(seconds=config.suspect_seconds)
     silent = watched.filter(last_seen_at__lte=silent_since).count()
-    is_mass = silent >= max(MASS_LEAST, MASS_SHARE * count)
+    is_mass = is_own_fault(silent, count)
     had_been = registry_status.load().mass_silence_since is not None
     status = registry_status.row()
     if is_mass:
@@ -102,8 +97,6 @@ def _is_held_back(now: datetime) -> bool:
 
 def _let_out(now: datetime) -> None:
     names = held.waiting_services()
-    serving = Service.objects.filter(
-        name__in=names, instances__left_at=None, instances__state__in=SERVING
-    )
-    for name, returned_at in serving.distinct().values_list("name", "returned_at"):
+    back = Service.objects.filter(Exists(serving(OuterRef("pk"))), name__in=names)
+    for name, returned_at in back.values_list("name", "returned_at"):
         held.let_out(name, returned_at, now)

@@ -15,11 +15,12 @@ from itertools import groupby
 from typing import Any, Final
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import OuterRef, QuerySet
 
 from gateway_app import held
 from gateway_app.models import SERVING, HealthRecord, Service, ServiceInstance, State
 from gateway_app.registry import revisions
+from gateway_app.registry.offers import settle
 from gateway_app.registry.verdicts import Verdict, judge
 from messaging.apps import configured
 from messaging.events import emit, service_state_changed
@@ -80,6 +81,8 @@ class ServiceChange:
         self._now = now
         self._served = serving(service.pk).exists()
         self._is_touched = False
+        #: Whether an instance went away, and with it what only it has offered.
+        self._has_parted = False
         self._records: list[HealthRecord] = []
 
     def take(self, step: Step) -> bool:
@@ -93,12 +96,14 @@ class ServiceChange:
             return False
         if verdict.state != previous or "left_at" in step.changes:
             self.record(step.instance, previous, verdict.state, verdict.cause or step.healed)
+        self._has_parted = self._has_parted or step.changes.get("left_at") is not None
         return True
 
     def forget(self, instance: ServiceInstance, cause: str) -> bool:
         """Remove an instance, unless somebody else has changed it since it was read."""
         removed, _ = _unchanged(instance, {"heard": None}).delete()
         if removed:
+            self._has_parted = True
             self.record(instance, instance.state, State.UNKNOWN, f"forgotten: {cause}")
         return bool(removed)
 
@@ -122,6 +127,8 @@ class ServiceChange:
 
     def finish(self) -> None:
         """Do what follows from all that was changed, in the same transaction and after it."""
+        if self._has_parted and settle(self.service).is_changed:
+            self.touch()
         if not self._is_touched:
             return
         revisions.touch(self.service.pk)
@@ -179,9 +186,13 @@ def take_all(steps: Iterable[Step], now: datetime) -> list[Step]:
     return late
 
 
-def serving(service_pk: int) -> QuerySet[ServiceInstance]:
-    """Return the instances of a service that get requests."""
-    return ServiceInstance.objects.filter(service=service_pk, left_at=None, state__in=SERVING)
+def serving(service: int | OuterRef) -> QuerySet[ServiceInstance]:
+    """Return the instances of a service that get requests.
+
+    Args:
+        service: primary key, or what stands for it in a subquery.
+    """
+    return ServiceInstance.objects.filter(service=service, left_at=None, state__in=SERVING)
 
 
 def _unchanged(instance: ServiceInstance, changes: Mapping[str, Any]) -> QuerySet[ServiceInstance]:

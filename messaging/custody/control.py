@@ -5,6 +5,7 @@ Apart from the pool, where busy handlers would hold up receipts, and so cause co
 
 import logging
 from collections import defaultdict
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from django.db import DatabaseError, DataError
@@ -70,28 +71,54 @@ class Control:
             self._link.tell(custodian, self._service, entries)
 
     def _apply(self, messages: list[Message]) -> dict[str, list[Entry]]:
+        receipts: list[Receipt] = []
+        asks: list[Ask] = []
+        for message in messages:
+            try:
+                said = read(message.headers.get("task"), message.body)
+            except DecodeError as exc:
+                self._drop(exc)
+            else:
+                if isinstance(said, Receipt):
+                    receipts.append(said)
+                else:
+                    asks.append(said)
         answers: dict[str, list[Entry]] = defaultdict(list)
         with no_fork_meanwhile(), write_transaction(to_disk=False):
-            for message in messages:
+            self._apply_receipts(receipts)
+            for ask in asks:
                 try:
                     with write_transaction():  # a savepoint
-                        self._apply_one(message, answers)
-                except (DecodeError, DataError) as exc:
-                    logger.warning("%s.custody: dropped: %s", self._service, exc)
+                        answers[ask.custodian] += answer_to(ask, self._service)
+                except DataError as exc:
+                    self._drop(exc)
         return answers
 
-    def _apply_one(self, message: Message, answers: dict[str, list[Entry]]) -> None:
-        said = read(message.headers.get("task"), message.body)
-        if isinstance(said, Receipt):
-            apply_receipt(said)
-        else:
-            answers[said.custodian] += answer_to(said, self._service)
+    def _apply_receipts(self, receipts: list[Receipt]) -> None:
+        try:
+            with write_transaction():  # a savepoint
+                apply_receipts(receipts)
+        except DataError as exc:
+            logger.warning("%s.custody: now one by one: %s", self._service, exc)
+            for receipt in _one_by_one(receipts):
+                self._apply_alone(receipt)
+
+    def _apply_alone(self, receipt: Receipt) -> None:
+        try:
+            with write_transaction():  # a savepoint
+                apply_receipts([receipt])
+        except DataError as exc:
+            self._drop(exc)
+
+    def _drop(self, error: Exception) -> None:
+        logger.warning("%s.custody: dropped: %s", self._service, error)
 
 
-def apply_receipt(receipt: Receipt) -> None:
-    """Note what a receiver says of messages sent to it. What was not sent to it is ignored."""
-    for entry in receipt.entries:
-        key = Key(entry.message_id, receipt.service, entry.generation)
+def apply_receipts(receipts: Iterable[Receipt]) -> None:
+    """Note what receivers say of messages sent to them. What was not sent to them is ignored."""
+    for receipt in _one_by_one(receipts):
+        (entry,) = receipt.entries
+        key = _key(receipt)
         if entry.outcome == OutboxState.ACCEPTED:
             outbox.accepted(key)
         elif entry.outcome == UNKNOWN:
@@ -101,6 +128,23 @@ def apply_receipt(receipt: Receipt) -> None:
             outbox.settle(key, OutboxState.HANDLED, "the receiver has settled and forgotten it")
         else:
             outbox.settle(key, entry.outcome, entry.reason)
+
+
+def _one_by_one(receipts: Iterable[Receipt]) -> list[Receipt]:
+    """Return a receipt for each entry: by key, of the same key in the order they came in.
+
+    Others change several rows at a time as well (marks, holding), in this same order. In another
+    one, two would wait for each other's rows.
+    """
+    singles = [
+        Receipt(receipt.service, (entry,)) for receipt in receipts for entry in receipt.entries
+    ]
+    return sorted(singles, key=_key)
+
+
+def _key(receipt: Receipt) -> Key:
+    entry = receipt.entries[0]
+    return Key(entry.message_id, receipt.service, entry.generation)
 
 
 def answer_to(ask: Ask, service: str) -> list[Entry]:

@@ -62,13 +62,14 @@ def decide(
     patience_seconds = PATIENCE * receipt_seconds
     again = Verdict(publishes=True, look_seconds=min(patience_seconds, receipt_seconds * doubled))
     wait = Verdict(publishes=False, look_seconds=receipt_seconds)
+    wait_for_return = Verdict(publishes=False, look_seconds=patience_seconds)
     if first_published_at is None or published_at is None:
         return Verdict(publishes=True, look_seconds=receipt_seconds)
     newest, told_at = progress.accepted_published_at, progress.told_at
     if newest is not None and newest >= published_at + timedelta(seconds=receipt_seconds):
         return again  # something sent clearly later has overtaken it
     if is_down:
-        return wait
+        return wait_for_return  # there may be many, and the broker has them
     if told_at is not None and now - told_at < timedelta(seconds=receipt_seconds):
         return wait  # the queue moves and has not come to it
     believed_until = published_at + timedelta(seconds=patience_seconds * doubled)

@@ -27,7 +27,7 @@ def resolve(rows: Q, reason: str) -> int:
 def reopen(keys: Sequence[Key]) -> int:
     """``accepted --> pending`` for what the receiver has lost. Safe: its inbox guards it."""
     changed = 0
-    for key in keys:
+    for key in sorted(keys):
         changed += (
             copy_of(key)
             .filter(state=OutboxState.ACCEPTED)

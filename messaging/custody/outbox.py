@@ -1,7 +1,8 @@
 """What happens to a sent message's row, one function per change.
 
 ``pending --publish--> published --receipt--> accepted --receipt--> handled | parked | expired``;
-a receipt may come at any time and skip states; ``resolve`` is an operator's.
+a receipt may come at any time and skip states; ``resolve`` is an operator's. What the broker has
+lost is *pending* again where it is held, see `custody.held`.
 """
 
 from collections.abc import Iterable
@@ -182,13 +183,16 @@ def postpone(keys: Iterable[Key], due_at: datetime, error: str = "", *, refused:
         error: text for people; empty leaves what is there.
         refused: whether the broker refused this very message, rather than everything.
     """
+    in_order = sorted(keys)  # as all who change several rows: no two wait for each other
+    if not in_order:
+        return
     changes: dict[str, Any] = {"due_at": due_at}
     if error:
         changes["last_error"] = storable(error)
     if refused:
         changes["failures"] = F("failures") + 1
     with write_transaction(to_disk=False):
-        for key in keys:
+        for key in in_order:
             copy_of(key).filter(state__in=OPEN).update(**changes)
 
 

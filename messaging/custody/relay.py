@@ -13,7 +13,7 @@ from messaging.clock import SYSTEM_CLOCK
 from messaging.custody import due, epoch, held, outbox, schedule, shared
 from messaging.custody.due import BATCH, DueMessage
 from messaging.custody.link import Link
-from messaging.custody.outbox import ASK_SECONDS, BROKER_AWAY_SECONDS
+from messaging.custody.outbox import ASK_SECONDS, BROKER_AWAY_SECONDS, Key
 from messaging.custody.receipts import Question
 from messaging.custody.retention import Retention
 from messaging.custody.sending import Sent, refuse, send
@@ -82,11 +82,13 @@ class Relay:
         """Do what is due and return how long to wait before looking again."""
         tick = self._bus.config.relay_tick_seconds
         try:
-            self._watch_broker()
-            while (done := self.work()) >= BATCH and not self._stopped.is_set():
-                pass
-            with no_fork_meanwhile():
-                self._retention.turn()
+            done = BATCH
+            while done >= BATCH and not self._stopped.is_set():
+                # Each at its own pace, however much is due.
+                self._watch_broker()
+                done = self.work()
+                with no_fork_meanwhile():
+                    self._retention.turn()
             due_in = _seconds_until_due()
         except (BrokerError, PublishUncertain) as exc:
             self._lost_broker(exc)
@@ -148,24 +150,30 @@ class Relay:
     def _to_publish(self, rows: list[DueMessage]) -> list[tuple[DueMessage, float]]:
         """Return what goes out now, with the pause after it; hold or put off what does not."""
         down = self._down_targets(rows)
-        chosen, waiting = [], []
+        chosen: list[tuple[DueMessage, float]] = []
+        waiting: list[DueMessage] = []
+        put_off: dict[float, list[Key]] = {}
         for row in rows:
-            if row.state == OutboxState.PENDING and row.under_custody and row.key.target in down:
-                waiting.append(row)
-            elif row.state == OutboxState.PENDING or not row.under_custody:
-                chosen.append((row, self._bus.config.receipt_timeout_seconds))
-            elif not shared.note_received(row.key):
+            look_seconds = self._bus.config.receipt_timeout_seconds
+            if row.state == OutboxState.PUBLISHED and row.under_custody:
+                if shared.note_received(row.key):
+                    continue
                 verdict = self._targets.decide(row, utc_now())
-                if verdict.publishes:
-                    chosen.append((row, verdict.look_seconds))
-                else:
-                    outbox.postpone([row.key], _after(verdict.look_seconds), refused=False)
+                look_seconds = verdict.look_seconds
+                if not verdict.publishes:
+                    put_off.setdefault(look_seconds, []).append(row.key)
+                    continue
+            if row.under_custody and row.key.target in down:
+                waiting.append(row)
+            else:
+                chosen.append((row, look_seconds))
+        for look_seconds, keys in put_off.items():  # few: most wait for the same
+            outbox.postpone(keys, _after(look_seconds), refused=False)
         held.hold(waiting, utc_now())
         return chosen
 
     def _down_targets(self, rows: list[DueMessage]) -> set[str]:
-        pending = [row for row in rows if row.state == OutboxState.PENDING and row.under_custody]
-        targets = {row.key.target for row in pending}
+        targets = {row.key.target for row in rows if row.under_custody}
         # Asked anew: what has just been let out must not be held again on an old answer.
         return {each for each in targets if self._bus.down.includes(each, now_known=True)}
 

@@ -10,8 +10,10 @@ from celery.worker import state
 from kombu.message import Message
 
 from messaging.codec import TASK_NAME
+from messaging.custody.arrival import arrival_of
 from messaging.envelope import Envelope
 from messaging.outcome import Outcome
+from messaging.receiver import limit_seconds
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +52,12 @@ class Delivery:
         self.events = consumer.task_events if consumer.task_events.is_wanted(envelope) else None
         #: Time in the pool.
         self.seconds = 0.0
+
+    @property
+    def limit_seconds(self) -> float:
+        """How long its handler may run; see `receiver.limit_seconds`."""
+        communicator = self.consumer.app.communicator
+        return limit_seconds(communicator, self.envelope, arrival_of(self.message))
 
     def reserve(self) -> None:
         """Put it on Celery's list of what this worker holds."""

@@ -3,6 +3,7 @@
 from typing import Any
 
 from messaging.clock import SYSTEM_CLOCK
+from messaging.worker.delivery import Delivery
 from messaging.worker.pool import ThreadPool
 
 
@@ -20,12 +21,12 @@ class Load:
         self._pool = pool
         #: Deliveries taken since the start, bad ones and those given back included.
         self.consumed = 0
-        #: Of pools of Celery's: when each delivery that runs was begun with.
-        self._began: dict[int, float] = {}
+        #: Of pools of Celery's: each delivery that runs, and when it was begun with.
+        self._began: dict[int, tuple[float, Any]] = {}
 
-    def began(self, delivery: object) -> None:
+    def began(self, delivery: Any) -> None:
         """Note that a process of the pool has begun with a delivery."""
-        self._began[id(delivery)] = SYSTEM_CLOCK.monotonic()
+        self._began[id(delivery)] = SYSTEM_CLOCK.monotonic(), delivery
 
     def ended(self, delivery: object) -> None:
         """Note that it is done with it, or dead."""
@@ -36,16 +37,23 @@ class Load:
 
         ``consumed``, deliveries taken since the start; ``busy``, handlers that run; ``capacity``,
         how many may run at once; ``oldest_seconds``, for how long the longest of them has been
-        running.
+        running; ``overdue``, how many have been for longer than they may, those without a limit
+        never.
         """
         if isinstance(self._pool, ThreadPool):
-            began = self._pool.began()
+            running = self._pool.running()
         else:
-            began = list(self._began.copy().values())
-        oldest_seconds = SYSTEM_CLOCK.monotonic() - min(began) if began else 0.0
+            running = list(self._began.copy().values())
+        now = SYSTEM_CLOCK.monotonic()
+        oldest_seconds = max((now - began for began, _ in running), default=0.0)
         return {
             "consumed": self.consumed,
-            "busy": len(began),
+            "busy": len(running),
             "capacity": self._pool.limit,
             "oldest_seconds": round(max(oldest_seconds, 0.0), 3),
+            "overdue": sum(_is_overdue(delivery, now - began) for began, delivery in running),
         }
+
+
+def _is_overdue(delivery: Any, seconds: float) -> bool:
+    return isinstance(delivery, Delivery) and seconds > delivery.limit_seconds

@@ -36,6 +36,8 @@ class Job(NamedTuple):
     run: Callable[[], Callable[[], None] | None]
     #: Called on the event loop instead, if the job has waited too long to begin.
     give_back: Callable[[], None]
+    #: What it is about, for `ThreadPool.running`.
+    subject: Any
     queued_at: float
 
 
@@ -57,8 +59,8 @@ class ThreadPool(BasePool):
         #: What idle threads sleep on; the last to fall asleep is woken first.
         self._idle: list[threading.Lock] = []
         self._threads: list[threading.Thread] = []
-        #: When each thread began with what it has in hand; 0: with nothing.
-        self._began: list[float] = []
+        #: What each thread has in hand and when it began with it; None: nothing.
+        self._running: list[tuple[float, Any] | None] = []
         self._awake = 0
         self._is_stopped = False
         #: When a thread last took a job.
@@ -83,9 +85,11 @@ class ThreadPool(BasePool):
         """Drop what has not begun: its messages are not settled, and the broker has them."""
         self._jobs.clear()
 
-    def submit(self, run: Callable[[], Any], give_back: Callable[[], None]) -> None:
+    def submit(
+        self, run: Callable[[], Any], give_back: Callable[[], None], subject: Any = None
+    ) -> None:
         """Have a thread call ``run``; the event loop ``give_back``, if none is free for long."""
-        self._jobs.append(Job(run, give_back, _monotonic()))
+        self._jobs.append(Job(run, give_back, subject, _monotonic()))
         if self._hub is None:
             self._wake_one()
         elif (self._awake or len(self._jobs) > 1) and not self._is_watched:
@@ -121,9 +125,9 @@ class ThreadPool(BasePool):
         self.flush()
         self._is_stopped = True
 
-    def began(self) -> list[float]:
-        """Return when each of the jobs that run now began, by the monotonic clock."""
-        return [at for at in tuple(self._began) if at]
+    def running(self) -> list[tuple[float, Any]]:
+        """Return when each job that runs now began, by the monotonic clock, and its subject."""
+        return [each for each in tuple(self._running) if each is not None]
 
     def _on_tick(self) -> None:
         """Have somebody begin with what this turn of the loop has brought."""
@@ -165,7 +169,7 @@ class ThreadPool(BasePool):
                 self._idle.pop().release()
             elif len(self._threads) < self.limit:
                 number = len(self._threads)
-                self._began.append(0.0)
+                self._running.append(None)
                 thread = threading.Thread(
                     target=self._run,
                     args=(number,),
@@ -186,14 +190,15 @@ class ThreadPool(BasePool):
                 if self._rest(sleeper):
                     sleeper.acquire()
                 continue
-            self._taken_at = self._began[number] = began = _monotonic()
+            self._taken_at = began = _monotonic()
+            self._running[number] = began, job.subject
             then = None
             try:
                 then = job.run()
             except BaseException:
                 # A thread that ends is one less for good.
                 logger.exception("a job failed on its handler's thread")
-            self._began[number] = 0.0
+            self._running[number] = None
             if then is not None:
                 is_short = _monotonic() - began < PATIENCE_SECONDS
                 # The next job's end comes soon, and can be told together with this one's.

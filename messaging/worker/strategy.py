@@ -87,7 +87,7 @@ def _to_thread(delivery: Delivery) -> None:
             again = partial(consumer.loop_calls.call, delivery.give_back)
             consumer.run_groups.give_back(expected, again)
 
-    consumer.pool.submit(run, give_back)
+    consumer.pool.submit(run, give_back, delivery)
 
 
 def _to_process(delivery: Delivery) -> None:

@@ -102,7 +102,15 @@ def add_service(db: sqlite3.Connection, name: str, message: str) -> None:
         registered_at=now,
         last_seen_at=now,
     )
-    _insert(db, "route", service_id=service, method="GET", path=f"/api/{name}", message=message)
+    _insert(
+        db,
+        "route",
+        service_id=service,
+        method="GET",
+        path=f"/api/{name}",
+        shape=f"/api/{name}",
+        message=message,
+    )
     _insert(db, "subscription", service_id=service, pattern=f"{name}.#")
     _insert(db, "handledtype", service_id=service, type=message)
 

@@ -75,6 +75,7 @@ TABLE: list[tuple[str, str, dict[str, Any], int]] = [
     ("GET", "/api/web/slow", {}, 504),
     ("GET", "/api/web/echo/%2e%2e", {}, 400),
     ("GET", "/api/web/echo/a%2f..%2fb", {}, 400),
+    ("GET", "/api/web/echo/a%2Fb", {}, 400),
     ("GET", "/api/web/echo/a%00", {}, 400),
     ("GET", "/api/web/echo/a%0d%0aX-Evil:%201", {}, 400),
     ("GET", "/api/web/echo/%ff", {}, 400),
@@ -96,9 +97,9 @@ def test_errors_are_problem_json(
 
 
 def test_what_came_is_what_the_instance_gets(stack: HttpStack) -> None:
-    response = stack.client.get("/api/web/echo/a%2Fb%20c?x=1%2B2&x=3")
+    response = stack.client.get("/api/web/echo/a%3Fb%20c?x=1%2B2&x=3")
     came = response.json()
-    assert came["raw_path"] == "/api/web/echo/a%2Fb%20c"
+    assert came["raw_path"] == "/api/web/echo/a%3Fb%20c"
     assert came["query"] == "x=1%2B2&x=3"
     headers = dict(came["headers"])
     assert headers["x-forwarded-host"] == f"127.0.0.1:{stack.port}"
@@ -223,7 +224,7 @@ def test_schemathesis_finds_no_server_error(stack: HttpStack) -> None:
             *(str(BIN / "schemathesis"), "run", str(file)),
             *("--url", f"http://127.0.0.1:{stack.port}"),
             *("--checks", "not_a_server_error,status_code_conformance"),
-            *("--max-examples", "15", "--seed", "1", "--phases", "examples,coverage,fuzzing"),
+            *("--max-examples", "8", "--seed", "1", "--phases", "examples,coverage,fuzzing"),
             *("--request-timeout", "10", "--no-color"),
         ],
         capture_output=True,

@@ -8,9 +8,13 @@ import httpx
 
 
 class AsgiClient:
-    """Everything happens on one event loop, which lives as long as the ``with`` block."""
+    """Everything happens on one event loop, which lives as long as the ``with`` block.
+
+    An application that can be closed is closed at its end.
+    """
 
     def __init__(self, application: Any) -> None:
+        self._close = getattr(application, "close", None)
         self._transport = httpx.ASGITransport(application, client=("10.0.0.1", 1))
 
     def __enter__(self) -> Self:
@@ -25,6 +29,8 @@ class AsgiClient:
         traceback: TracebackType | None,
     ) -> None:
         self._runner.run(self._client.aclose())
+        if self._close is not None:
+            self._runner.run(self._close())
         self._runner.close()
 
     def request(self, method: str, path: str, **options: Any) -> httpx.Response:

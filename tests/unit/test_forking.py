@@ -3,8 +3,12 @@
 import os
 import sqlite3
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+
+from messaging import forking
 from messaging.clock import SYSTEM_CLOCK
 from messaging.forking import no_fork_meanwhile
 
@@ -67,3 +71,53 @@ def _child_connects(path: Path) -> bool:
     os.kill(pid, 9)
     os.waitpid(pid, 0)
     return False
+
+
+def test_what_hangs_inside_is_waited_for_once_until_it_has_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A health check that hung held up every child of a pool for five seconds."""
+    gate = forking._Gate()
+    hung, another = Inside(gate), Inside(gate)
+
+    def patience(seconds: float) -> None:
+        monkeypatch.setattr(forking, "_PATIENCE_SECONDS", seconds)
+
+    hung.enter()
+    patience(0.05)
+    assert _waits(gate, at_least_seconds=0.05)
+    patience(10)
+    assert not _waits(gate, at_least_seconds=5)
+    patience(0.05)
+    another.enter()
+    assert _waits(gate, at_least_seconds=0.05)
+    another.leave()
+    hung.leave()
+    hung.enter()  # once more: it may be short this time
+    assert _waits(gate, at_least_seconds=0.05)
+    hung.leave()
+    patience(10)
+    with gate.inside():  # and who forks never waits for itself
+        assert not _waits(gate, at_least_seconds=5)
+
+
+class Inside:
+    """A thread that is inside a gate from `enter` until `leave`, more than once if wanted."""
+
+    def __init__(self, gate: forking._Gate) -> None:
+        self._gate = gate
+        self._thread = ThreadPoolExecutor(1)
+
+    def enter(self) -> None:
+        self._context = self._gate.inside()
+        self._thread.submit(self._context.__enter__).result(10)
+
+    def leave(self) -> None:
+        self._thread.submit(self._context.__exit__, None, None, None).result(10)
+
+
+def _waits(gate: forking._Gate, *, at_least_seconds: float) -> bool:
+    began_at = SYSTEM_CLOCK.monotonic()
+    gate.close()
+    gate.open()
+    return SYSTEM_CLOCK.monotonic() - began_at >= at_least_seconds

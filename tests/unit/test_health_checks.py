@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from messaging import ConfigurationError
-from messaging.health_checks import HealthChecks
+from messaging.health_checks import MAX_CHECKS, HealthChecks
 from tests.support.waiting import eventually
 from tests.unit.transport.conftest import ManualClock
 
@@ -116,3 +116,10 @@ def test_what_is_no_check_is_refused(
     checks.add("taken", lambda: None, 30)
     with pytest.raises(ConfigurationError, match=text):
         checks.add(name, function, every)
+
+
+def test_there_are_no_more_checks_than_the_registry_takes(checks: HealthChecks) -> None:
+    for number in range(MAX_CHECKS):
+        checks.add(str(number), lambda: None, 30)
+    with pytest.raises(ConfigurationError, match="100 already"):
+        checks.add("one more", lambda: None, 30)

@@ -85,3 +85,6 @@ def test_heartbeats_survive_whatever_fails(
     service.presence.start()
     (heartbeat,) = eventually(lambda: said("service.announce"))
     assert heartbeat["load"] == {"consumed": 1}
+    (registration,) = said("service.register")
+    where = ("name", "id", "version", "host", "port", "healthEndpoint")
+    assert [heartbeat[key] for key in where] == [registration[key] for key in where]

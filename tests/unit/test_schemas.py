@@ -2,9 +2,10 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+from uuid import UUID
 
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
@@ -51,25 +52,50 @@ def test_the_handler_gets_a_model_of_its_own_each_time_and_the_message_as_it_cam
 def test_what_is_wrong_has_a_line_for_each_field() -> None:
     assert text_of(Order, {"items": ["a", 5], "due": "soon"}).splitlines() == [
         "userId: Field required",
-        "items.1: Input should be a valid string, got 5",
-        "due: Input should be a valid date or datetime, input is too short, got 'soon'",
+        "items.1: Input should be a valid string",
+        "due: Input should be a valid date or datetime, input is too short",
     ]
-    assert text_of(Order, [1]).startswith("data: Input should be an object, got [1]")
+    assert text_of(Order, [1]) == "data: Input should be an object"
 
 
-def test_many_errors_and_long_values_are_cut() -> None:
-    lines = text_of(Order, {"userId": "x" * 1000, "items": [1] * 40}).splitlines()
+def test_many_errors_and_long_names_are_cut() -> None:
+    class Strict(Order):
+        model_config = ConfigDict(extra="forbid")
+
+    data = {"userId": 1, "items": [1] * 40}
+    assert "x" * 101 not in text_of(Strict, {"userId": 1, "x" * 1000: 1})
+    lines = text_of(Strict, {**data, "userId": "x"}).splitlines()
     assert len(lines) == 21
     assert lines[-1] == "and 21 more"
     assert max(map(len, lines)) < 250
 
 
-def test_values_stay_hidden_where_the_model_says_so() -> None:
-    class Login(BaseModel):
-        model_config = ConfigDict(hide_input_in_errors=True)
-        password: int
+class Cat(BaseModel):
+    kind: Literal["cat"]
 
-    assert "secret" not in text_of(Login, {"password": "secret"})
+
+class Dog(BaseModel):
+    kind: Literal["dog"]
+
+
+class Secrets(BaseModel):
+    number: int
+    choice: Literal["a", "b"]
+    pet: Cat | Dog = Field(discriminator="kind")
+    id: UUID
+    born_at: datetime
+    raw: bytes = Field(min_length=100)
+
+
+@pytest.mark.parametrize("field", Secrets.model_fields)
+def test_what_is_wrong_quotes_no_values(field: str) -> None:
+    """It is shown to people who may not see what messages say."""
+    values = {name: {"kind": "zq7z"} if name == "pet" else "zq7z" for name in Secrets.model_fields}
+    (line,) = (
+        each for each in text_of(Secrets, values).splitlines() if each.startswith(f"{field}:")
+    )
+    assert "z" not in line.removeprefix(field)
+    assert "should" in line
 
 
 def test_a_strict_model_takes_what_json_has_no_types_for() -> None:
@@ -80,7 +106,7 @@ def test_a_strict_model_takes_what_json_has_no_types_for() -> None:
 
     assert call(Strict, {"due": "2026-03-01", "count": 1}).due == date(2026, 3, 1)
     assert text_of(Strict, {"due": "2026-03-01", "count": "1"}) == (
-        "count: Input should be a valid integer, got '1'"
+        "count: Input should be a valid integer"
     )
     assert "count" in text_of(Strict, {"due": "\ud800", "count": "1"})  # no JSON to pydantic
 

@@ -5,9 +5,11 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import pytest
 
+from gateway_app.health import host_names
 from gateway_app.health.http_checks import is_own_fault, probe_all
 from gateway_app.health.http_probe import MOST_BYTES, Endpoint, Probe
 from messaging.clock import SYSTEM_CLOCK
@@ -112,6 +114,7 @@ def test_an_endpoint_nobody_listens_on_refuses_the_connection(host: str) -> None
         ("a b/c@d:1[", "host name not found"),
         ("x" * 255, "no valid address"),
         ("☃", "no valid address"),
+        ("::1%no-such-link", "host name not found"),
     ],
 )
 def test_an_address_that_is_none_is_a_failure_of_that_instance_alone(
@@ -183,6 +186,51 @@ def test_one_that_was_late_is_asked_again_when_the_others_are_done(stack: ExitSt
     times = iter((silent, answering("200 OK")))
     (probe,) = ask(a_server(stack, lambda near: next(times)(near)))
     assert (probe.error, probe.is_answered) == ("", True)
+
+
+@pytest.fixture
+def dead_names(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Names that begin with ``dead`` get no answer before the test ends. Returns those asked."""
+    asked: list[str] = []
+    ended = threading.Event()
+    real = socket.getaddrinfo
+
+    def getaddrinfo(host: str, *args: Any, **more: Any) -> Any:
+        asked.append(host)
+        if host.startswith("dead"):
+            ended.wait(20)
+            raise socket.gaierror(socket.EAI_AGAIN, "given up")
+        return real(host, *args, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    yield asked
+    ended.set()
+
+
+def test_names_that_nobody_answers_for_keep_no_good_one_waiting(
+    stack: ExitStack, dead_names: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host_names, "LOOKUP_SECONDS", 0.7)  # longer than a probe may take
+    well = a_server(stack, answering("200 OK"))
+    dead = [Endpoint(f"d{n}", f"dead{n}", 80, "/") for n in range(host_names.AT_ONCE - 1)]
+    good = [Endpoint(f"g{n}", "localhost", well.port, "/health") for n in range(5)]
+    probes = ask(*dead, *good, timeout_seconds=0.5)
+    assert [probe.error for probe in probes[len(dead) :]] == [""] * 5
+    assert {probe.error for probe in probes[: len(dead)]} == {"host name not found"}
+    assert dead_names.count("localhost") == 1
+
+
+def test_a_name_whose_look_up_had_no_turn_is_not_judged(
+    stack: ExitStack, dead_names: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host_names, "LOOKUP_SECONDS", 0.2)
+    well = a_server(stack, answering("200 OK"))
+    more = host_names.AT_ONCE + 5
+    dead = [Endpoint(f"d{n}", f"dead{n}", 80, "/") for n in range(more)]
+    ends_at = SYSTEM_CLOCK.monotonic() + 0.5
+    probes = probe_all([*dead, well], timeout_seconds=0.5, ends_at=ends_at)
+    assert probes[well.instance_id].error == ""  # an address needs no look-up
+    assert len(probes) == host_names.AT_ONCE + 1
 
 
 def test_who_has_no_turn_in_time_is_not_judged(stack: ExitStack) -> None:

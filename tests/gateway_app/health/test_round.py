@@ -10,14 +10,20 @@ from typing import Any
 
 import pytest
 
+from gateway_app import handlers
 from gateway_app.bus import communicator
 from gateway_app.health import message_checks, rounds
 from gateway_app.health.message_checks import Result
 from gateway_app.models import HealthRecord, HealthSummary, Service, ServiceInstance, State
 from gateway_app.registry import registry_status
 from messaging import MessageBus, ServiceCommunicator
+from messaging.custody.arrival import ONLY_COPY
 from messaging.envelope import utc_now
+from messaging.models import InboxMessage
+from messaging.receiver import Receiver
+from messaging.registration import HEALTH_ROUND
 from tests.bench.servers import free_port
+from tests.unit.custody.test_inbox import critical
 
 pytestmark = pytest.mark.django_db
 ANSWERED = Result(State.UP, "answered", {"status": "UP"}, seconds=0.01, is_check=True)
@@ -130,6 +136,49 @@ def test_a_busy_service_that_has_no_time_to_answer_is_up(said: dict[str, Result]
         "idle": down,
         "silent": down,
     }
+
+
+def test_a_busy_service_whose_short_handlers_need_one_thread_is_up_while_it_takes_messages(
+    said: dict[str, Result],
+) -> None:
+    load = {"consumed": 9, "busy": 1, "capacity": 4, "oldest_seconds": 0.1}
+    instances = [an_instance(name) for name in ("short", "checked", "stuck")]
+    said |= dict.fromkeys(("short", "checked", "stuck"), SILENT)
+    # Health checks are taken themselves, one in a round: that alone shows nothing.
+    for number in range(5):
+        for instance, step in zip(instances, (100, 1, 0), strict=True):
+            consumed = 9 + number * step
+            ServiceInstance.objects.filter(pk=instance.pk).update(
+                last_seen_at=utc_now(), load_json=json.dumps({**load, "consumed": consumed})
+            )
+        run_round()
+    results = {s.name: (s.last_health["state"], s.last_health["cause"]) for s in _services()}
+    down = ("DOWN", "no answer within 2 s, at least 3 times in a row")
+    assert results == {
+        "short": ("UP", "busy: takes other messages"),
+        "checked": down,
+        "stuck": down,
+    }
+
+
+def test_a_round_that_fails_late_is_not_run_again_and_counts_a_failure_once(
+    server: Server, said: dict[str, Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise ValueError("late")
+
+    instance = an_instance("a", port=server.port, health_endpoint="/health")
+    server.status = 503
+    monkeypatch.setattr(rounds, "keep", fail)
+    handler = communicator.bus.handlers.find(HEALTH_ROUND)
+    assert handler is not None
+    assert handler.function is handlers.check_health
+    begun = critical(type=HEALTH_ROUND, custodian=None)
+    outcome = Receiver(communicator).receive(begun, ONLY_COPY)
+    assert (outcome.is_settled, outcome.error) == (True, "ValueError: late")
+    instance.refresh_from_db()
+    assert instance.probe_failures == 1
+    assert not InboxMessage.objects.exists()
 
 
 def test_when_nearly_nobody_can_be_reached_the_gateway_blames_itself_once(

@@ -28,13 +28,15 @@ class Round:
         waiting: int | None = 7,
         busy: int = 0,
         oldest_seconds: float = 0.0,
+        overdue: int = 0,
         is_heard: bool = True,
+        jump_seconds: float = 0.0,
     ) -> str | None:
         """Take a look; return what it says of the instance, None if nothing."""
         self.number += 1
-        now = NOW + timedelta(seconds=30 * self.number)
-        seen_at = now - timedelta(seconds=1 if is_heard else 32)
-        load = Load(consumed, busy, 4, oldest_seconds)
+        now = NOW + timedelta(seconds=30 * self.number + jump_seconds)
+        seen_at = now - timedelta(seconds=1 if is_heard else 31)
+        load = Load(consumed, busy, 4, oldest_seconds, overdue)
 
         def lengths(services: Iterable[str]) -> dict[str, int]:
             self.asked += services
@@ -43,7 +45,6 @@ class Round:
         found = wedged.look(
             [wedged.Sign("i1", "user-service", seen_at, load)],
             waiting=lengths,
-            handler_timeout_seconds=300.0,
             now=now,
         )
         return found.get("i1")
@@ -75,10 +76,20 @@ def test_all_handlers_busy_in_one_long_message_each_are_not_wedged() -> None:
     assert round_.asked == []
 
 
-def test_all_handlers_busy_for_longer_than_they_may_are() -> None:
+def test_all_handlers_past_their_limits_are_and_with_one_of_them_within_its_own_they_are_not() -> (
+    None
+):
     round_ = Round()
-    looks = [round_.look(4, busy=4, oldest_seconds=280 + 30.0 * n) for n in range(4)]
-    assert looks == [None, "", wedged.HANGING, wedged.HANGING]
+    looks = [round_.look(4, busy=4, oldest_seconds=2000, overdue=3) for _ in range(4)]
+    assert looks == [None] + [""] * 3
+    looks = [round_.look(4, busy=4, oldest_seconds=2000, overdue=4) for _ in range(3)]
+    assert looks == ["", wedged.HANGING, wedged.HANGING]
+
+
+def test_a_clock_that_jumps_back_keeps_nobody_wedged() -> None:
+    round_ = Round()
+    assert [round_.look(5) for _ in range(3)][-1] == wedged.NOT_TAKING
+    assert round_.look(6, jump_seconds=-3600) == ""
 
 
 def test_a_look_without_a_new_heartbeat_or_an_answer_of_the_broker_says_nothing() -> None:
@@ -107,5 +118,6 @@ def test_a_load_that_says_nothing_is_none(load_json: str) -> None:
 
 def test_a_load_as_heartbeats_bring_it() -> None:
     data: dict[str, Any] = {"consumed": 7, "busy": 4, "capacity": 4, "oldest_seconds": 1.5}
+    assert Load.of(str({**data, "overdue": 2}).replace("'", '"')) == Load(7, 4, 4, 1.5, 2)
     text = str(data).replace("'", '"')
     assert Load.of(text) == Load(7, 4, 4, 1.5)

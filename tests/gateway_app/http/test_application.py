@@ -6,6 +6,7 @@ import pytest
 from django.test import Client
 
 from gateway_app import bus
+from gateway_app.http import openapi
 from gateway_app.http.application import Gateway, with_cors
 from gateway_app.http.routing import RoutingCache
 from gateway_app.registry import register
@@ -99,7 +100,7 @@ def test_values_of_path_and_query_are_what_the_schema_says(
         ("PUT", "/api/users/7", "x" * 262_145, "application/json", 413),
         ("GET", "/api/raw", "", "", 503),
         ("GET", "/bus/messages/unknown", "", "", 404),
-        ("POST", "/api/openapi.json", "", "", 405),
+        ("POST", openapi.PATH, "", "", 405),
     ],
 )
 def test_what_cannot_be_a_request_is_problem_json(
@@ -186,7 +187,7 @@ def test_options_without_a_route_says_what_there_is(client: AsgiClient) -> None:
 
 
 def test_the_routes_are_an_openapi_document(client: AsgiClient) -> None:
-    document = client.get("/api/openapi.json").json()
+    document = client.get(openapi.PATH).json()
     operation = document["paths"]["/api/orders/{id}"]["post"]
     assert operation["parameters"][0]["schema"] == {"type": "integer"}
     body = operation["requestBody"]["content"]["application/json"]["schema"]

@@ -15,6 +15,10 @@ CLIENT = {
         (b"x-forwarded-for", b"1.2.3.4"),
         (b"x-forwarded-host", b"evil.example"),
         (b"forwarded", b"for=1.2.3.4"),
+        (b"x_forwarded_for", b"1.2.3.4"),
+        (b"x-forwarded-prefix", b"/admin"),
+        (b"x-padded", b" a b\t "),
+        (b"via", b"1.1 second"),
         (b"via", b"1.0 first"),
         (b"accept", b"a"),
         (b"accept", b"b"),
@@ -35,7 +39,13 @@ def test_what_is_of_one_connection_ends_here_and_nobody_can_lie_about_where_he_i
     assert [value for name, value in headers if name == b"accept"] == [b"a", b"b"]
     assert [value for name, value in headers if name == b"content-length"] == [b"7"]
     assert first(headers, b"x-forwarded-host") == b"shop.example"
-    assert first(headers, b"via") == b"1.0 first, 1.1 gateway"
+    assert first(headers, b"via") == b"1.1 second, 1.0 first, 1.1 gateway"
+    assert first(headers, b"x-padded") == b"a b"
+    assert {n for n in names if b"forwarded" in n} == {
+        b"x-forwarded-for",
+        b"x-forwarded-proto",
+        b"x-forwarded-host",
+    }
 
 
 def test_a_trace_goes_on_and_nonsense_begins_a_new_one() -> None:
@@ -49,4 +59,11 @@ def test_a_trace_goes_on_and_nonsense_begins_a_new_one() -> None:
 
 def test_an_answer_keeps_its_headers_but_for_those_of_the_connection() -> None:
     given = [(b"Content-Type", b"x"), (b"Connection", b"close"), (b"Server", b"s"), (b"A", b"1")]
-    assert response_headers(given) == [(b"content-type", b"x"), (b"a", b"1")]
+    assert response_headers(200, given) == [(b"content-type", b"x"), (b"a", b"1")]
+
+
+def test_the_length_of_what_does_not_come_is_not_told() -> None:
+    length = (b"Content-Length", b"10")
+    assert response_headers(200, [length]) == [(b"content-length", b"10")]
+    assert response_headers(304, [length]) == []
+    assert response_headers(200, [length, (b"Transfer-Encoding", b"chunked")]) == []

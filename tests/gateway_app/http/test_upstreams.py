@@ -62,8 +62,42 @@ def test_a_breaker_opens_lets_one_through_after_its_pause_and_closes_again() -> 
         upstreams.choose(alone, ())
     time.seconds = 20.0
     with upstreams.in_hand(upstreams.choose(alone, ())[1]):
-        upstreams.succeeded(upstream)
-    assert upstream.breaker.state is BreakerState.CLOSED
+        upstream.breaker.answered()  # the head is enough to let others in...
+        assert upstreams.choose(alone, ())[0] == "a"
+    upstreams.failed(upstream)  # ...but not to have as many failures again
+    assert upstream.breaker.state is BreakerState.OPEN
+    time.seconds = 30.0
+    with upstreams.in_hand(upstreams.choose(alone, ())[1]):
+        upstream.breaker.succeeded()
+    upstreams.failed(upstream)
+    assert upstreams.count_open() == 0
+
+
+def test_answers_that_break_off_open_the_breaker_as_well() -> None:
+    upstreams = Upstreams(CONFIG, Time())
+    alone = service(("a", "UP"))
+    for _ in range(2):
+        _, upstream = upstreams.choose(alone, ())
+        with upstreams.in_hand(upstream):
+            upstream.breaker.answered()
+            upstreams.failed(upstream)
+    assert upstreams.count_open() == 1
+
+
+def test_an_older_request_that_ends_does_not_let_a_second_one_find_out() -> None:
+    time = Time()
+    upstreams = Upstreams(CONFIG, time)
+    alone = service(("a", "UP"))
+    _, upstream = upstreams.choose(alone, ())
+    with upstreams.in_hand(upstream):
+        for _ in range(2):
+            upstreams.failed(upstream)
+        time.seconds = 10.0
+        probe = upstreams.in_hand(upstreams.choose(alone, ())[1])
+        probe.__enter__()
+    with pytest.raises(NoneLeft):
+        upstreams.choose(alone, ())
+    probe.__exit__(None, None, None)
 
 
 def test_a_client_that_goes_away_says_nothing_of_the_instance() -> None:

@@ -3,21 +3,18 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from pytest_django import DjangoAssertNumQueries
 
-from gateway_app import handlers, registry
+from gateway_app import registry
 from gateway_app.models import HealthRecord, Route, Service, ServiceInstance
 from gateway_app.registry import registry_status
-from gateway_app.registry.registrations import Heartbeat, InvalidRegistration, Registration
+from gateway_app.registry.registrations import InvalidRegistration, Registration
 from gateway_app.registry.snapshot import snapshot
-from messaging import MessageBus, codec
 from messaging.envelope import utc_now
-from messaging.registration import REGISTRATION_WANTED
 
 pytestmark = pytest.mark.django_db
 NOW = utc_now()
-ROUTE = {"path": "/api/x", "methods": ["GET"], "message": "x"}
 FAILING = json.dumps({"database": {"ok": False, "text": "connection refused"}})
+ROUTE = {"path": "/api/x", "methods": ["GET"], "message": "x"}
 
 
 def after(seconds: float) -> Any:
@@ -45,41 +42,6 @@ def an_instance(instance: str = "i1") -> ServiceInstance:
     return ServiceInstance.objects.get(instance_id=instance)
 
 
-def test_one_heartbeat_brings_it_back() -> None:
-    register()
-    registry.sweep(after(16))
-    assert registry.announce("i1", after(17)) is registry.Heard.KNOWN
-    assert states()[-1] == "SUSPECT>UP"
-    assert HealthRecord.objects.latest("pk").cause == "heard again after 17 s"
-
-
-def test_a_heartbeat_is_one_update(django_assert_num_queries: DjangoAssertNumQueries) -> None:
-    register()
-    with django_assert_num_queries(1):
-        registry.announce("i1", after(5), load_json='{"busy": 1}')
-    assert an_instance().load == {"busy": 1}
-    registry.announce("i1", after(10), checks_json=FAILING)
-    with django_assert_num_queries(1):
-        registry.announce("i1", after(15), checks_json=FAILING)
-
-
-def test_a_failing_check_of_its_own_makes_an_instance_suspect_until_it_succeeds() -> None:
-    register()
-    for seconds, checks_json in ((5, FAILING), (10, FAILING), (15, "")):
-        registry.announce("i1", after(seconds), checks_json=checks_json)
-    assert states() == ["new>UP", "UP>SUSPECT", "SUSPECT>UP"]
-    causes = [record.cause for record in HealthRecord.objects.order_by("pk")]
-    assert causes[1:] == ["check database: connection refused", "its own checks succeed"]
-
-
-def test_a_heartbeat_heals_silence_only() -> None:
-    register(healthEndpoint="/health", host="h", port=1)
-    for _ in range(3):
-        registry.note_findings([registry.Finding("i1", probe_error="HTTP 503")], after(1))
-    registry.announce("i1", after(5))
-    assert an_instance().state == "DOWN"
-
-
 def test_a_late_heartbeat_or_registration_does_not_bring_back_who_said_goodbye() -> None:
     register()
     registry.deregister("user-service", "i1", said_at=after(5), now=after(5))
@@ -92,10 +54,6 @@ def test_a_goodbye_handled_before_the_registration_counts() -> None:
     registry.deregister("user-service", "i1", said_at=after(1), now=after(1))
     assert register() is None
     assert snapshot()[0]["state"] == "DOWN"
-
-
-def test_an_unknown_instance_is_asked_to_register() -> None:
-    assert registry.announce("nobody", NOW) is registry.Heard.UNKNOWN
 
 
 def test_an_id_belongs_to_one_service() -> None:
@@ -239,42 +197,3 @@ def test_who_does_not_look_does_not_call_anybody_down(swept: float | None) -> No
 def test_what_is_no_registration_is_refused(data: Any) -> None:
     with pytest.raises(InvalidRegistration):
         Registration.from_json(data)
-
-
-@pytest.mark.parametrize(
-    "said",
-    [
-        {"load": 1},
-        {"checks": {"a": True}},
-        {"checks": {"a": {"ok": "yes"}}},
-        {"load": {"busy": 1e999}},
-    ],
-)
-def test_what_is_no_heartbeat_is_refused(said: Any) -> None:
-    with pytest.raises(InvalidRegistration):
-        Heartbeat.from_json({"name": "a", "id": "1", **said})
-
-
-def test_the_same_checks_in_another_order_are_the_same() -> None:
-    checks = {"a": {"ok": True, "text": ""}, "b": {"ok": False, "text": "\x00" + "x" * 500}}
-    texts = {
-        Heartbeat.from_json({"name": "a", "id": "1", "checks": each}).checks_json
-        for each in (checks, dict(reversed(checks.items())))
-    }
-    (text,) = texts
-    assert json.loads(text)["b"]["text"].startswith("\\x00xx")
-
-
-def test_a_heartbeat_of_somebody_unknown_is_answered_and_one_of_somebody_known_is_kept(
-    own_broker: MessageBus,
-) -> None:
-    said = {"name": "user-service", "id": "i1", "load": {"busy": 2}, "checks": {"a": {"ok": True}}}
-    handlers.announce(said)
-    with own_broker.connection() as connection:
-        queue = own_broker.topology.service_queue("user-service")(connection.channel())
-        wanted = codec.decode(queue.get(no_ack=True).body)
-    assert (wanted.type, wanted.data) == (REGISTRATION_WANTED, {"id": "i1"})
-    register()
-    handlers.announce(said)
-    assert an_instance().load == {"busy": 2}
-    assert an_instance().checks == {"a": {"ok": True, "text": ""}}

@@ -50,7 +50,7 @@ def test_what_the_broker_lost_goes_out_whatever_else() -> None:
 def test_a_sign_that_it_is_on_its_way_puts_it_off(changes: dict[str, Any]) -> None:
     found = verdict(**changes)
     assert not found.publishes
-    assert found.look_seconds == 30.0
+    assert found.look_seconds == (600.0 if "is_down" in changes else 30.0)
 
 
 def test_overtaken_by_what_was_sent_clearly_later_it_is_lost() -> None:

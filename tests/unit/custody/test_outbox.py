@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from messaging import MessagingConfig, ServiceCommunicator, codec
-from messaging.custody import due, inbox, outbox
+from messaging.custody import due, epoch, inbox, outbox
 from messaging.custody.relay import Relay
 from messaging.envelope import Envelope, MessageKind, MessagePriority, utc_now
 from messaging.errors import BrokerUnavailable
@@ -130,3 +130,24 @@ def test_a_turn_that_fails_for_whatever_reason_is_followed_by_another(
     relay = Relay(communicator.bus, "sender")
     monkeypatch.setattr(relay, "work", lambda: 1 / 0)
     assert relay._turn() > 0
+
+
+def test_a_backlog_without_end_keeps_no_relay_from_looking_after_the_broker(
+    communicator: ServiceCommunicator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the broker had come back empty nobody noticed."""
+    relay = Relay(communicator.bus, "sender")
+    looks, forgets, batches = [], [], []
+
+    def work() -> int:
+        batches.append(None)
+        if len(batches) == 3:
+            relay.stop()
+        relay._epoch_at = 0.0  # as if a batch took longer than `relay.EPOCH_SECONDS`
+        return due.BATCH
+
+    monkeypatch.setattr(relay, "work", work)
+    monkeypatch.setattr(epoch, "check", looks.append)
+    monkeypatch.setattr(relay._retention, "turn", lambda: forgets.append(None))
+    relay._turn()
+    assert (len(batches), len(looks), len(forgets)) == (3, 3, 3)

@@ -5,12 +5,13 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from django.db import DataError
 
 from messaging import MessagingConfig, ServiceCommunicator
 from messaging.custody import inbox, outbox, schedule
 from messaging.custody.arrival import ONLY_COPY
 from messaging.custody.begin import begin
-from messaging.custody.control import Control, answer_to, apply_receipt
+from messaging.custody.control import Control, answer_to, apply_receipts
 from messaging.custody.inbox import Run
 from messaging.custody.receipts import Ask, Entry, Question, Receipt, read, receipt_message
 from messaging.custody.relay import Relay
@@ -61,11 +62,11 @@ def test_a_receipt_travels_from_the_receivers_row_to_the_senders(
 
 def test_a_receipt_counts_only_from_the_service_the_message_was_for() -> None:
     sent_elsewhere(critical())
-    apply_receipt(Receipt("c", (Entry("m", 0, "handled"),)))
+    apply_receipts([Receipt("c", (Entry("m", 0, "handled"),))])
     assert OutboxMessage.objects.get().state == "pending"
-    apply_receipt(Receipt("b", (Entry("m", 0, "accepted"),)))
+    apply_receipts([Receipt("b", (Entry("m", 0, "accepted"),))])
     assert OutboxMessage.objects.get().state == "accepted"
-    apply_receipt(Receipt("b", (Entry("m", 0, "parked", "why"),)))
+    apply_receipts([Receipt("b", (Entry("m", 0, "parked", "why"),))])
     assert (OutboxMessage.objects.get().state, OutboxMessage.objects.get().reason) == (
         "parked",
         "why",
@@ -91,7 +92,7 @@ def test_what_the_receiver_has_forgotten_is_settled_and_what_it_never_had_is_unk
 
 def test_of_what_its_receiver_lost_the_row_says_so_and_stays_open() -> None:
     sent_elsewhere(critical())
-    apply_receipt(Receipt("b", (Entry("m", 0, "accepted"), Entry("m", 0, "unknown"))))
+    apply_receipts([Receipt("b", (Entry("m", 0, "accepted"), Entry("m", 0, "unknown")))])
     row = OutboxMessage.objects.get()
     assert (row.state, row.reason) == ("accepted", outbox.UNKNOWN)
 
@@ -136,3 +137,23 @@ def test_a_number_that_no_database_holds_is_refused(generation: str) -> None:
     body = f'[[{{"service":"b","entries":[["m",{generation},"handled",""]]}}],{{}},{{}}]'
     with pytest.raises(DecodeError):
         read("messaging.receipt", body)
+
+
+def test_what_the_database_refuses_of_a_round_keeps_nothing_else_from_being_noted(
+    communicator: ServiceCommunicator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle = outbox.settle
+
+    def refuse_one(key: outbox.Key, outcome: str, reason: str = "") -> bool:
+        if key.message_id == "bad":
+            raise DataError("no such text")
+        return settle(key, outcome, reason)
+
+    monkeypatch.setattr(outbox, "settle", refuse_one)
+    names = ("a", "bad", "m")
+    for name in names:
+        sent_elsewhere(critical(id=name))
+    control = Control(communicator.bus, "a")
+    control._apply_receipts([Receipt("b", tuple(Entry(each, 0, "handled") for each in names))])
+    states = OutboxMessage.objects.order_by("message_id").values_list("message_id", "state")
+    assert list(states) == [("a", "handled"), ("bad", "pending"), ("m", "handled")]

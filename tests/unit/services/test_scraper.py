@@ -112,7 +112,7 @@ def test_hosts_without_the_one_of_the_url_refuse_it(site: Site, sent: list[Any])
     [
         (None, "data: "),
         ({}, "url: Field required"),
-        ({"url": 5}, "url: Input should be a valid string, got 5"),
+        ({"url": 5}, "url: Input should be a valid string"),
         ({"url": "http://a\x00b/"}, "url:"),
         ({"url": "http://a/", "allowedHosts": "a"}, "allowedHosts: Input should be a valid array"),
         ({"url": "http://a/", "allowedHosts": []}, "allowedHosts"),
