@@ -44,7 +44,7 @@ class Workplace:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=180,  # beside other tests everything takes its time
             check=False,
         )
 
