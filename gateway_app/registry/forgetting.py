@@ -2,7 +2,8 @@
 
 from datetime import datetime
 
-from gateway_app.models import AuditRecord, Service, ServiceInstance, State
+from gateway_app import audit
+from gateway_app.models import Service, ServiceInstance, State
 from gateway_app.registry import revisions
 from gateway_app.registry.transitions import changing
 
@@ -62,17 +63,9 @@ def track(service: Service, tracked: bool, *, actor: str, now: datetime) -> None
     """Say whether a service is shown when it has no instance any more. Safe to repeat."""
     with changing(service.pk, now) as change:
         Service.objects.filter(pk=change.service.pk).update(tracked=tracked)
-        AuditRecord.objects.create(
-            at=now,
-            actor=actor,
-            action="track",
-            message_id="",
-            service=change.service.name,
-            detail="tracked" if tracked else "not tracked",
-        )
+        detail = "tracked" if tracked else "not tracked"
+        audit.record("track", actor=actor, service=change.service.name, detail=detail, at=now)
 
 
 def _audit(actor: str, service: str, what: str, now: datetime) -> None:
-    AuditRecord.objects.create(
-        at=now, actor=actor, action="forget", message_id="", service=service, detail=what
-    )
+    audit.record("forget", actor=actor, service=service, detail=what, at=now)

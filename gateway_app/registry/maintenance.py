@@ -7,7 +7,8 @@ from datetime import datetime
 
 from django.db.models import Q
 
-from gateway_app.models import AuditRecord, Service, ServiceInstance
+from gateway_app import audit
+from gateway_app.models import Service, ServiceInstance
 from gateway_app.registry.transitions import ServiceChange, Step, changing
 from gateway_app.registry.wording import instant_text
 
@@ -76,13 +77,8 @@ def _put(
             ServiceInstance.objects.get(pk=target.pk, left_at=None)
             _put_instances(change, Q(pk=target.pk), until, now)
             detail = f"instance {target.instance_id}: {detail}"
-        AuditRecord.objects.create(
-            at=now,
-            actor=actor,
-            action="maintenance",
-            message_id="",
-            service=change.service.name,
-            detail=detail,
+        audit.record(
+            "maintenance", actor=actor, service=change.service.name, detail=detail, at=now
         )
 
 
