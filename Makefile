@@ -6,18 +6,23 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 
 #: Tests mostly wait for processes and timers, so more at a time than there are cores.
-TEST_PROCESSES ?= 3
+TEST_PROCESSES ?= 4
+#: Browsers draw, and keep a core busy each.
+BROWSER_PROCESSES ?= 2
 
 # A stamp is touched when what it stands for was installed: make installs again only when a
 # requirement has changed since.
 SETUP := $(VENV)/.setup
 SETUP_CHECK := $(VENV)/.setup-check
 
+# Where it is set, each of the many processes compiles every module anew: twice the time to start.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test check fmt bench clean
+.PHONY: help setup demo run test test-postgres check fmt bench pictures clean
 
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(SETUP) ## Make .venv and install what runs and tests it
 
@@ -28,7 +33,12 @@ run: $(SETUP) ## Run gateway, beat, Flower and all services here until Ctrl-C
 	@$(BIN)/python manage.py run_stack
 
 test: $(SETUP) ## Run all tests; REQUIRE_BROKERS=1 fails where RabbitMQ or Redis is missing
-	$(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist worksteal
+	$(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist worksteal --ignore tests/browser
+	$(BIN)/python -m pytest -q -n $(BROWSER_PROCESSES) --dist worksteal tests/browser
+
+test-postgres: $(SETUP) ## Run the tests of what the database keeps on a PostgreSQL of their own
+	.ci/with-postgres $(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist worksteal \
+		tests/gateway_app tests/unit/custody
 
 check: $(SETUP_CHECK) ## Check format, lint, types and import layers
 	$(BIN)/ruff format --check .
@@ -42,6 +52,9 @@ fmt: $(SETUP_CHECK) ## Format the code and fix what can be fixed
 
 bench: $(SETUP) ## Measure the bus beside raw Celery, and as it grows; BENCH=--quick to try it out
 	$(BIN)/python -m tests.bench $(BENCH)
+
+pictures: $(SETUP) ## Take the pictures in docs/pictures/ anew, of a scene on a private stack
+	$(BIN)/python -m tests.pictures
 
 clean: ## Remove the virtual environment and all caches; databases in var/ stay
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -3,17 +3,14 @@
 import os
 from typing import Any
 
-from django.conf import settings
-from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
 from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway_app.settings")
 
 pages: Any = get_asgi_application()
-if settings.DEBUG:
-    # The admin's style sheets on a laptop; in production a web server in front has them.
-    pages = ASGIStaticFilesHandler(pages)
 
-from gateway_app.http.application import GatewayServer  # noqa: E402 - models need Django set up
+# Models need Django set up.
+from gateway_app.http.application import GatewayServer  # noqa: E402
+from gateway_app.http.static_files import with_static_files  # noqa: E402
 
-application = GatewayServer(pages)
+application = GatewayServer(with_static_files(pages))

@@ -19,7 +19,13 @@ from gateway_app import leases
 from messaging import MessagingConfig, MessagingError
 from messaging.clock import SYSTEM_CLOCK, Clock
 from messaging.envelope import utc_now
-from messaging.registration import HEALTH_ROUND, REGISTRY_SWEEP
+from messaging.registration import (
+    FLOW_SUMS,
+    HEALTH_ROUND,
+    QUEUE_LOOK,
+    REGISTRY_SWEEP,
+    REPLAY_STEP,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +35,12 @@ RETRY_SECONDS: Final = 1.0
 #: A command expires before the next one of its kind is sent, so that none pile up while no worker
 #: of the gateway runs.
 LIFETIME: Final = 0.9
+#: What is summed up by minute is summed up once a minute.
+FLOW_SUMS_SECONDS: Final = 60.0
+#: A queue that grows for ten minutes is seen on twenty looks.
+QUEUE_LOOK_SECONDS: Final = 30.0
+#: Replay runs go on by themselves; this is for those whose worker was killed.
+REPLAY_STEP_SECONDS: Final = 5.0
 #: What the acting beat has a lease on.
 ROLE: Final = "beat"
 #: Length of the lease, in heartbeats: as late as an instance may be before it is suspect.
@@ -49,6 +61,9 @@ def schedule_for(config: MessagingConfig) -> dict[str, dict[str, Any]]:
         for message_type, seconds in (
             (REGISTRY_SWEEP, config.heartbeat_seconds),
             (HEALTH_ROUND, config.health_check_seconds),
+            (FLOW_SUMS, FLOW_SUMS_SECONDS),
+            (QUEUE_LOOK, QUEUE_LOOK_SECONDS),
+            (REPLAY_STEP, REPLAY_STEP_SECONDS),
         )
     }
 

@@ -146,6 +146,9 @@ def add_filters(parser: CommandParser) -> None:
     parser.add_argument("--id", metavar="ID", help="of this message")
     parser.add_argument("--service", metavar="NAME", help="given up by this service")
     parser.add_argument("--type", metavar="TYPE", help="of this message type")
+    parser.add_argument(
+        "--fingerprint", metavar="F", help="of this group (bus_dead_letters --groups)"
+    )
     parser.add_argument("--reason", choices=list(DeadLetterReason), help="for this reason")
     parser.add_argument("--since", type=instant, metavar="T", help="from then on, or this old")
     parser.add_argument("--until", type=instant, metavar="T", help="before then")

@@ -4,8 +4,9 @@ import logging
 import zlib
 from typing import Any
 
-from gateway_app import deadletters, registry
+from gateway_app import deadletters, pausing, registry, replay_driver, replay_wakeup
 from gateway_app.bus import communicator
+from gateway_app.flow import queue_hours, queues, samples, summaries
 from gateway_app.health import rounds
 from gateway_app.registry.registrations import (
     Heartbeat,
@@ -22,11 +23,14 @@ from messaging.registration import (
     DEAD_LETTER,
     DEREGISTER,
     DISCOVER,
+    FLOW_SUMS,
     HEALTH_ROUND,
+    QUEUE_LOOK,
     REGISTER,
     REGISTERED,
     REGISTRATION_WANTED,
     REGISTRY_SWEEP,
+    REPLAY_STEP,
 )
 
 logger = logging.getLogger(__name__)
@@ -40,6 +44,7 @@ def register(data: Any, message: Envelope) -> None:
     if registered is None:
         logger.info("%s had deregistered before it could register", registration.instance_id)
         return
+    pausing.registered(communicator, registration.name)
     communicator.send_to_service(
         registration.name,
         REGISTERED,
@@ -55,8 +60,11 @@ def register(data: Any, message: Envelope) -> None:
 
 
 @communicator.on_message(ANNOUNCE)
-def announce(data: Any) -> None:
-    """Note a heartbeat, of an instance that nobody knows too; ask who has not to register."""
+def announce(data: Any, message: Envelope) -> None:
+    """Note a heartbeat, of an instance that nobody knows too, and what it says was handled.
+
+    Asks who has not registered to do so.
+    """
     said = Heartbeat.from_json(data)
     now = utc_now()
     heard = registry.announce(
@@ -71,13 +79,17 @@ def announce(data: Any) -> None:
             {"id": said.instance_id},
             expires_in=communicator.bus.config.heartbeat_seconds,
         )
+    pausing.heard(communicator, said.name, said.load_json)
+    samples.keep(said.name, data.get("flow"), message.id, now)
 
 
 @communicator.on_message(DEREGISTER)
 def deregister(data: Any, message: Envelope) -> None:
-    """Note that an instance has ended."""
+    """Note that an instance has ended, and what it had handled at last."""
     name, instance_id = identify(data)
-    registry.deregister(name, instance_id, said_at=message.created_at, now=utc_now())
+    now = utc_now()
+    registry.deregister(name, instance_id, said_at=message.created_at, now=now)
+    samples.keep(name, data.get("flow"), message.id, now)
 
 
 @communicator.on_message(DISCOVER)
@@ -106,9 +118,40 @@ def keep_dead_letter(data: Any) -> None:
 def sweep(_data: Any) -> None:
     """Look for instances that fell silent, and for what time has ended. Sent by beat."""
     registry.sweep(utc_now())
+    pausing.sweep(communicator)
 
 
 @communicator.on_message(HEALTH_ROUND)
 def check_health(_data: Any) -> None:
     """Ask every service how it is. Sent by beat."""
     rounds.run_round(communicator)
+
+
+@communicator.on_message(FLOW_SUMS)
+def sum_up_flow(_data: Any) -> None:
+    """Add up what workers said that they handled, and drop what is too old. Sent by beat."""
+    now = utc_now()
+    # What is too old goes first: nothing that is wrong with what is new may keep it.
+    deadletters.sweep(now)
+    replay_driver.sweep(now)
+    samples.sweep(now)
+    summaries.sweep(now)
+    summaries.add_up(now)
+
+
+@communicator.on_message(QUEUE_LOOK)
+def look_at_queues(_data: Any) -> None:
+    """Keep what waits for whom, sum up hours that are over, drop what is too old. Sent by beat."""
+    now = utc_now()
+    queues.look(communicator.bus, now)
+    # What is too old goes first: nothing that is wrong with an hour may keep all the others.
+    queues.sweep(now)
+    queue_hours.sweep(now)
+    queue_hours.add_up(now)
+
+
+@communicator.on_message(REPLAY_STEP)
+def go_on_with_replays(_data: Any) -> None:
+    """Step the replay runs for a moment, and have that repeated. Sent by beat too."""
+    if replay_driver.drive():
+        replay_wakeup.wake()

@@ -21,7 +21,7 @@ _STATES: Final[Mapping[str, str]] = {
 }
 #: A broadcast is as far as the first of these that a copy of it is in: open ones, then what went
 #: wrong, then what went well.
-_ORDER: Final = (
+STATES: Final = (
     *("accepted", "published", "received"),
     *("parked", "expired", "resolved", "handled"),
 )
@@ -195,7 +195,7 @@ def _of_all(copies: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     before = [copy for name, copy in copies.items() if name in whole]
     shown = next((copy for copy in before if copy["state"] != "handled"), None)
     if shown is None:
-        shown = min(made or before, key=lambda copy: _ORDER.index(copy["state"]))
+        shown = min(made or before, key=lambda copy: STATES.index(copy["state"]))
         ends = [copy["settled_at"] for copy in made or before]
         shown = {
             "state": shown["state"],

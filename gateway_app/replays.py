@@ -1,4 +1,4 @@
-"""What operators do with dead letters: replay and discard. One transaction each, on record."""
+"""What operators do with a dead letter: replay, discard, restore. One transaction, on record."""
 
 from dataclasses import replace
 from typing import Final
@@ -39,7 +39,7 @@ def replay(letter: DeadLetter, *, actor: str, force: bool = False, as_new: bool 
     Raises:
         NotReplayed: it is no message, or needs force.
     """
-    envelope = _envelope_of(letter)
+    envelope = envelope_of(letter)
     if letter.may_have_been_handled and not force:
         raise NotReplayed(
             f"{letter.message_id} may have been handled before; --force replays it all the same"
@@ -63,11 +63,31 @@ def discard(letter: DeadLetter, *, actor: str, why: str = "") -> bool:
         return _move(letter, DeadLetterState.DISCARDED, actor, "discard", why)
 
 
+def restore(letter: DeadLetter, *, actor: str) -> bool:
+    """``discarded --> parked``: as if it had not been discarded. Safe to repeat.
+
+    Returns:
+        Whether it was discarded until now. False also where it is gone: what was discarded is
+        removed after ``retention_days``.
+    """
+    with transaction.atomic():
+        return _move(
+            letter, DeadLetterState.PARKED, actor, "restore", "", of=DeadLetterState.DISCARDED
+        )
+
+
 def _move(
-    letter: DeadLetter, state: DeadLetterState, actor: str, action: str, detail: str
+    letter: DeadLetter,
+    state: DeadLetterState,
+    actor: str,
+    action: str,
+    detail: str,
+    *,
+    of: DeadLetterState = DeadLetterState.PARKED,
 ) -> bool:
-    parked = DeadLetter.objects.filter(pk=letter.pk, state=DeadLetterState.PARKED)
-    if not parked.update(state=state):
+    if not DeadLetter.objects.filter(pk=letter.pk, state=of).update(
+        state=state, moved_at=utc_now()
+    ):
         return False
     audit.record(
         action,
@@ -79,7 +99,12 @@ def _move(
     return True
 
 
-def _envelope_of(letter: DeadLetter) -> Envelope:
+def envelope_of(letter: DeadLetter) -> Envelope:
+    """Return the message that was given up.
+
+    Raises:
+        NotReplayed: it was none.
+    """
     if letter.envelope is None:
         raise NotReplayed(f"{letter.message_id} was no message; it can only be discarded")
     try:

@@ -20,8 +20,14 @@ ALLOWED_HOSTS = [
 
 GATEWAY_PORT = int(os.environ.get("GATEWAY_PORT", "8000"))
 FLOWER_PORT = int(os.environ.get("FLOWER_PORT", "5555"))
+#: Where browsers find Flower; empty: the pages have no link to it.
+FLOWER_URL = os.environ.get("FLOWER_URL", f"http://localhost:{FLOWER_PORT}/" if DEBUG else "")
+#: ``user:password`` of Flower, which reads it itself; `run_stack` makes one where it is empty.
+FLOWER_BASIC_AUTH = os.environ.get("FLOWER_BASIC_AUTH", "")
 
 INSTALLED_APPS = [
+    # Before the admin, whose frame it makes its own.
+    "gateway_app",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -29,7 +35,6 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "messaging",
-    "gateway_app",
     # The example services keep what they know in tables of their own.
     "services.document",
     "services.user",

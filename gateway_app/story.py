@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
+from gateway_app.journeys.journey import Attempt, attempts_of
 from gateway_app.models import AuditRecord, DeadLetter, DeadLetterState
 from messaging.custody.owner import is_dead
 from messaging.envelope import utc_now
@@ -14,6 +16,9 @@ from messaging.models import (
     OutboxMessage,
     OutboxState,
 )
+
+#: Of the text of a failed attempt's error; the message's page has all of it.
+_ERROR_LENGTH: Final = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,8 @@ def tell(message_id: str) -> Story | None:
         return None
     lines = [line for row in sent for line in _sent(row)]
     lines += [line for row in received for line in _received(row)]
+    attempts = attempts_of(message_id, received)
+    lines += [Line(each.ended_at, _failed(each)) for each in attempts if each.error]
     lines += [Line(letter.parked_at, _parked(letter)) for letter in letters]
     lines += [
         Line(record.at, f"{record.actor}: {record.action} at {record.service} ({record.detail})")
@@ -84,6 +91,13 @@ def _received(row: InboxMessage) -> list[Line]:
     elif row.finished_at is not None:
         lines.append(Line(row.finished_at, f"{row.service}: {row.state}"))
     return lines
+
+
+def _failed(attempt: Attempt) -> str:
+    version = f" {attempt.version}" if attempt.version else ""
+    failed = "" if attempt.is_death else " failed"
+    error = attempt.error[:_ERROR_LENGTH]
+    return f"{attempt.service}{version}: {attempt.name}{failed}: {error}"
 
 
 def _parked(letter: DeadLetter) -> str:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from messaging.envelope import Envelope, MessageKind, new_message_id, utc_now
 from messaging.errors import AlreadySettled, NoHandler, Reject, RemoteError
+from messaging.text import storable
 
 #: Header of a reply that carries an error instead of an answer.
 ERROR_HEADER: Final = "error"
@@ -39,7 +40,8 @@ def error_reply_to(request: Envelope, source: str, error: BaseException) -> Enve
     retryable = bool(getattr(error, "retryable", False))
     described = {
         "type": getattr(error, "type", None) or type(error).__name__,
-        "message": getattr(error, "message", None) or str(error),
+        # Texts of exceptions may hold what no message can: file names, what others sent.
+        "message": storable(str(getattr(error, "message", None) or error)),
         "retryable": retryable,
     }
     if isinstance(error, Reject | NoHandler):

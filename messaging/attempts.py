@@ -75,7 +75,7 @@ def run_round(
         try:
             answer = call(message)
         except (Reject, Retry) as exc:
-            return Round(tries=tries, error=exc)
+            return Round(tries=tries, error=exc, seconds=clock.monotonic() - began)
         except LeaseLost:
             raise
         except (Exception, SystemExit) as exc:
@@ -89,7 +89,7 @@ def run_round(
                 exc_info=exc,
             )
             if policy.ends_round(attempt) or isinstance(exc, policy.give_up_on):
-                return Round(tries=tries, error=exc)
+                return Round(tries=tries, error=exc, seconds=clock.monotonic() - began)
         else:
             return Round(tries=tries, answer=answer, seconds=clock.monotonic() - began)
 

@@ -32,5 +32,9 @@ class SystemClock:
         """Block the calling thread for that many seconds."""
         time.sleep(seconds)
 
+    def thread_cpu(self) -> float:
+        """Return the CPU seconds that the calling thread has had; differences mean something."""
+        return time.thread_time()
+
 
 SYSTEM_CLOCK = SystemClock()

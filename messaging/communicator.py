@@ -273,7 +273,13 @@ class ServiceCommunicator(Subscriber):
         correlation_id: str | None = None,
         headers: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Ask one service without blocking the event loop; else as `request`."""
+        """Ask one service without blocking the event loop; else as `request`.
+
+        Raises besides:
+            BrokerUnavailable: also where other requests waited for the broker all the time.
+            PublishUncertain: the broker has not taken it in time. It may still, but then receivers
+                find that it has expired.
+        """
         envelope, seconds = self._requester.compose(
             target,
             message_type,

@@ -62,6 +62,8 @@ class MessagingConfig:
     breaker_open_seconds: float = 10.0
     #: Origins whose pages may call ``/api/``, separated by commas; ``*``: all.
     cors_origins: str = ""
+    #: What a field of a payload is named by whose value pages do not show: words, by commas.
+    redacted_fields: str = "password,secret,token,authorization,email,phone,iban,card,ssn"
 
     #: How long `request` waits for an answer where the caller names no timeout.
     request_timeout_seconds: float = 30.0

@@ -10,6 +10,7 @@ from messaging.deadletter import DeadLetter, DeadLetterReason
 from messaging.envelope import Envelope, MessagePriority, new_message_id
 from messaging.events import emit, message_dead_lettered
 from messaging.registration import DEAD_LETTER
+from messaging.text import storable
 
 if TYPE_CHECKING:
     from messaging.communicator import ServiceCommunicator
@@ -112,12 +113,11 @@ def dead_letter_key(message_id: str, service: str, generation: int) -> str:
 
 
 def _text(error: BaseException | str) -> str:
-    if isinstance(error, str):
-        return error
-    return f"{type(error).__name__}: {error}"
+    # It may hold what no message can: file names, what others sent.
+    return storable(error if isinstance(error, str) else f"{type(error).__name__}: {error}")
 
 
 def _traceback(error: BaseException | str) -> str:
     if isinstance(error, str):
         return ""
-    return "".join(traceback.format_exception(error))
+    return storable("".join(traceback.format_exception(error)))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from messaging.envelope import MessagePriority
-from messaging.errors import MessageTooLarge, MessagingError
+from messaging.errors import CodecError, MessageTooLarge, MessagingError, PublishUncertain
 from messaging.health_checks import HealthChecks
 from messaging.registration import (
     ANNOUNCE,
@@ -40,9 +40,13 @@ class Presence:
         self._is_due = threading.Event()
         #: The service's own checks.
         self.checks = HealthChecks()
-        self.checks.on_change = self._is_due.set
+        self.checks.on_change = self.hurry
         #: The worker's: says what it has in hand; see `worker.load`. None: this is no worker.
         self.load_of: Callable[[], dict[str, Any]] | None = None
+        #: The worker's: takes what it has handled since; see `worker.flow`. None: no worker.
+        self.flow_of: Callable[..., list[dict[str, Any]]] | None = None
+        #: Taken, and not told yet.
+        self._flow: list[dict[str, Any]] = []
         #: In a child of a worker: what the worker itself answers to a health check.
         self.told: Mapping[str, Any] | None = None
         self._thread: threading.Thread | None = None
@@ -69,6 +73,10 @@ class Presence:
         thread.join(self._communicator.bus.config.broker_timeout_seconds)
         self._try("deregister", self._deregister)
 
+    def hurry(self) -> None:
+        """Send the next heartbeat now: what it says has changed. May be called on any thread."""
+        self._is_due.set()
+
     def health(self) -> dict[str, Any]:
         """Return what heartbeats and the answer to a health check say.
 
@@ -88,6 +96,7 @@ class Presence:
         }
 
     def _run(self) -> None:
+        self._warn_of_dead_routes()
         self._try("register", self._register)
         while True:
             self._is_due.wait(self._communicator.bus.config.heartbeat_seconds)
@@ -116,6 +125,24 @@ class Presence:
             logger.warning("%s registers without its schemas: %s", self._communicator.name, exc)
             self._send_registration({})
 
+    def _warn_of_dead_routes(self) -> None:
+        """Say which routes nothing here will ever answer."""
+        identity, handlers = self._communicator.identity, self._communicator.bus.handlers
+        for route in identity.routes:
+            if route.message and handlers.find(route.message) is None:
+                logger.warning(
+                    "%s: nothing handles %r, which the route %s leads to",
+                    identity.name,
+                    route.message,
+                    route.path,
+                )
+            elif not route.message and identity.port is None:
+                logger.warning(
+                    "%s: the route %s leads to an HTTP server, and the service names no port",
+                    identity.name,
+                    route.path,
+                )
+
     def _send_registration(self, schemas: Mapping[str, Any]) -> None:
         handlers = self._communicator.bus.handlers
         self._communicator.send_to_service(
@@ -130,16 +157,42 @@ class Presence:
     def _announce(self) -> None:
         config = self._communicator.bus.config
         data = {**self._communicator.identity.where_to_json(), **self.health()}
-        self._communicator.tell(self._gateway, ANNOUNCE, data, expires_in=config.suspect_seconds)
+
+        def tell(flow: dict[str, Any]) -> None:
+            self._communicator.tell(
+                self._gateway, ANNOUNCE, {**data, **flow}, expires_in=config.suspect_seconds
+            )
+
+        self._with_flow(tell)
 
     def _deregister(self) -> None:
         identity = self._communicator.identity
-        self._communicator.send_to_service(
-            self._gateway,
-            DEREGISTER,
-            {"name": identity.name, "id": identity.instance_id},
-            priority=MessagePriority.HIGH,
-        )
+
+        def tell(flow: dict[str, Any]) -> None:
+            self._communicator.send_to_service(
+                self._gateway,
+                DEREGISTER,
+                {"name": identity.name, "id": identity.instance_id, **flow},
+                priority=MessagePriority.HIGH,
+            )
+
+        self._with_flow(tell, is_last=True)
+
+    def _with_flow(self, tell: Callable[[dict[str, Any]], None], *, is_last: bool = False) -> None:
+        """Tell something with what has been handled since; without it rather than not at all."""
+        if self.flow_of is not None and not self._flow:
+            self._flow = self.flow_of(is_last=is_last)
+        try:
+            tell({"flow": self._flow} if self._flow else {})
+        except PublishUncertain:
+            self._flow = []  # maybe told: rather missing than there twice
+            raise
+        except CodecError as exc:
+            if not self._flow:
+                raise
+            logger.warning("%s cannot tell what it has handled: %s", self._communicator.name, exc)
+            tell({})
+        self._flow = []
 
     @property
     def _gateway(self) -> str:
@@ -151,7 +204,12 @@ class Presence:
     def _on_registered(self, data: Any) -> None:
         logger.info("%s is registered: %s", self._communicator.name, data)
         for route in data.get("refused", ()):
-            logger.warning("%s: the gateway refused a route: %s", self._communicator.name, route)
+            logger.warning(
+                "%s: the gateway refused the route %s: %s",
+                self._communicator.name,
+                route.get("path"),
+                route.get("reason"),
+            )
 
     def _on_registration_wanted(self, data: Any) -> None:
         # Any instance of the service may get this. The one that is meant announces itself again

@@ -135,17 +135,17 @@ class Publisher:
         """Declare everything again when it is next published to."""
         self._declared.clear()
 
-    def queue_exists(self, queue: str, exchange: str) -> bool:
-        """Return whether a queue is bound to a direct exchange, on brokers without ``mandatory``.
+    def bound_queues(self, exchange: str) -> set[str]:
+        """Return the queues bound to a direct exchange, on brokers without ``mandatory``.
 
         Raises:
             BrokerUnavailable: no connection.
         """
         self._ensure_connected()
         try:
-            return any(queue == row[2] for row in self._channel.get_table(exchange))
+            return {row[2] for row in self._channel.get_table(exchange)}
         except KeyError:
-            return False  # nobody has declared that exchange yet
+            return set()  # nobody has declared that exchange yet
         except self._errors as exc:
             self.close()
             raise BrokerUnavailable(_text(exc)) from exc
@@ -176,6 +176,20 @@ class Publisher:
         except self._errors as exc:
             self.close()
             raise BrokerUnavailable(_text(exc)) from exc
+
+    def levels(self, queue: str) -> dict[int, tuple[int, Any]]:
+        """Return what waits in a queue by priority number, see `redis_transport`: on Redis only.
+
+        Raises:
+            BrokerUnavailable: no connection.
+        """
+        self._ensure_connected()
+        try:
+            found: dict[int, tuple[int, Any]] = self._channel.levels(queue)
+        except self._errors as exc:
+            self.close()
+            raise BrokerUnavailable(_text(exc)) from exc
+        return found
 
     def delete_queue(self, queue: str) -> None:
         """Remove a queue and what is in it.

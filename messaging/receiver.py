@@ -111,7 +111,8 @@ class Receiver:
 
     def _handle(self, envelope: Envelope, handler: Handler) -> Outcome:
         """Handle what comes once: nothing is written unless it fails."""
-        from messaging.custody import inbox
+        from messaging.custody import failed_rounds, inbox
+        from messaging.database_threads import write_transaction
 
         service, policy = self._communicator.name, handler.policy(envelope)
         ended = run_round(
@@ -129,13 +130,24 @@ class Receiver:
         step = next_step(ended.error, policy, attempts)
         if isinstance(step, GiveUp):
             return self._park(envelope, step.reason, step.error, attempts)
-        inbox.keep_failed(
-            envelope,
-            service,
-            tries=attempts,
-            delay_seconds=step.delay_seconds,
-            error=repr(ended.error),
-        )
+        with write_transaction(to_disk=False):
+            inbox.keep_failed(
+                envelope,
+                service,
+                tries=attempts,
+                delay_seconds=step.delay_seconds,
+                error=repr(ended.error),
+            )
+            failed_rounds.note(
+                envelope,
+                service,
+                attempts=envelope.attempt - 1,
+                tries=ended.tries,
+                seconds=ended.seconds,
+                error=ended.error,
+                version=self._communicator.identity.version,
+                most=policy.most,
+            )
         emit(
             message_retry_scheduled,
             service,
@@ -230,7 +242,10 @@ class Receiver:
 def _log_failure(envelope: Envelope, error: BaseException) -> None:
     # What is said on purpose, by the bus or by a handler, needs no traceback.
     is_expected = isinstance(error, MessagingError | HandlerSignal)
-    logger.warning(
+    # Whoever asked is told, and has it in its own log.
+    is_told = envelope.kind is MessageKind.REQUEST and is_expected
+    logger.log(
+        logging.INFO if is_told else logging.WARNING,
         "%s %s failed: %r",
         envelope.type,
         envelope.id,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import DatabaseError
 
 from messaging.attempts import GiveUp, Round, next_step, run_round
-from messaging.custody import inbox
+from messaging.custody import failed_rounds, inbox
 from messaging.custody.arrival import Arrival
 from messaging.custody.begin import MustPark, NotRun, begin
 from messaging.custody.inbox import Run
@@ -33,6 +33,7 @@ from messaging.events import (
 )
 from messaging.handlers import Handler
 from messaging.outcome import HANDLED, Outcome, settled
+from messaging.retry import RetryPolicy
 
 if TYPE_CHECKING:
     from messaging.communicator import ServiceCommunicator
@@ -47,6 +48,7 @@ class RecordedReceiver:
         self._communicator = communicator
         self._bus = communicator.bus
         self._link = Link(communicator.bus)
+        self._version = failed_rounds.version_text(communicator.identity.version)
 
     def receive(
         self,
@@ -67,7 +69,7 @@ class RecordedReceiver:
             begun = expected.begin()
         else:
             most = self._bus.config.max_worker_deaths
-            begun = begin(envelope, self._communicator.name, arrival, most)
+            begun = begin(envelope, self._communicator.name, arrival, most, self._version)
         if isinstance(begun, NotRun):
             return self._skip(envelope, begun)
         if isinstance(begun, MustPark):
@@ -95,7 +97,7 @@ class RecordedReceiver:
         envelope = run.envelope
         if handler is None:
             text = f"{run.service} has no handler for {envelope.type!r}"
-            return self._give_up(run, 0, GiveUp(reason=DeadLetterReason.NO_HANDLER, error=text))
+            return self._give_up(run, None, GiveUp(reason=DeadLetterReason.NO_HANDLER, error=text))
         policy = handler.policy(envelope)
         is_noted_later = expected is not None and not handler.atomic
         attempt = handler.call if is_noted_later else partial(self._attempt, run, handler)
@@ -115,8 +117,8 @@ class RecordedReceiver:
             return HANDLED
         step = next_step(ended.error, policy, run.attempts + ended.tries)
         if isinstance(step, GiveUp):
-            return self._give_up(run, ended.tries, step)
-        return self._later(run, ended, step.delay_seconds)
+            return self._give_up(run, ended, step, policy.most)
+        return self._later(run, ended, step.delay_seconds, policy)
 
     def _attempt(self, run: Run, handler: Handler, message: Envelope) -> Any:
         if handler.atomic:
@@ -128,24 +130,46 @@ class RecordedReceiver:
             inbox.done(run)
         return answer
 
-    def _later(self, run: Run, ended: Round, delay_seconds: float) -> Outcome:
+    def _later(self, run: Run, ended: Round, delay_seconds: float, policy: RetryPolicy) -> Outcome:
         assert ended.error is not None
         attempts = run.attempts + ended.tries
-        inbox.fail(run, tries=ended.tries, delay_seconds=delay_seconds, error=repr(ended.error))
+        with write_transaction(to_disk=False):
+            inbox.fail(
+                run, tries=ended.tries, delay_seconds=delay_seconds, error=repr(ended.error)
+            )
+            self._note(run, ended, policy.most)
         again = run.envelope.next_attempt(attempts + 1)
         emit(message_retry_scheduled, run.service, envelope=again, delay_seconds=delay_seconds)
         if run.attempts < STUCK_AT <= attempts:
             emit(message_stuck, run.service, envelope=again, tries=attempts)
         return settled(ended.error)
 
-    def _give_up(self, run: Run, tries: int, step: GiveUp) -> Outcome:
-        """Park: the row's end and the dead letter in one transaction."""
+    def _give_up(
+        self, run: Run, ended: Round | None, step: GiveUp, most: int | None = None
+    ) -> Outcome:
+        """Park: the row's end and the dead letter in one transaction. None: nothing was tried."""
+        tries = ended.tries if ended else 0
         with write_transaction():
             inbox.park(run, tries=tries, error=_text(step.error))
             self._communicator.parking.park(
                 run.envelope, step.reason, step.error, attempts=run.attempts + tries
             )
+            if ended is not None:
+                self._note(run, ended, most)
         return settled(step.error)
+
+    def _note(self, run: Run, ended: Round, most: int | None) -> None:
+        assert ended.error is not None
+        failed_rounds.note(
+            run.envelope,
+            run.service,
+            attempts=run.attempts,
+            tries=ended.tries,
+            seconds=ended.seconds,
+            error=ended.error,
+            version=self._communicator.identity.version,
+            most=most,
+        )
 
     def _park_unrun(self, envelope: Envelope, wanted: MustPark) -> Outcome:
         is_expired = wanted.reason is DeadLetterReason.EXPIRED

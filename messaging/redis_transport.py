@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from kombu.transport import redis
+from kombu.utils.json import loads
 
 _redis: Any = redis
 
@@ -28,6 +29,33 @@ class Channel(_redis.Channel):
                 self._kept_client, self._kept_pool = self._create_client(), self.pool
             client = self._kept_client
         yield client
+
+    def levels(self, queue: str) -> dict[int, tuple[int, Any]]:
+        """Return of each priority number how many messages wait, and the body of the oldest.
+
+        The body is None where none waits, or where it is not as kombu writes it.
+        """
+        keys = [self._q_for_pri(queue, number) for number in self.priority_steps]
+        with self.conn_or_acquire() as client, client.pipeline() as pipe:
+            for key in keys:
+                pipe.llen(key)
+                # kombu puts messages in on the left. It does not know this command, and leaves
+                # out the prefix.
+                pipe.lindex(f"{self.global_keyprefix}{key}", -1)
+            answers = pipe.execute()
+        return {
+            number: (int(count), self._body(raw))
+            for number, count, raw in zip(
+                self.priority_steps, answers[::2], answers[1::2], strict=True
+            )
+        }
+
+    def _body(self, raw: bytes | None) -> Any:
+        try:
+            payload = loads(raw)
+            return self.decode_body(payload["body"], payload["properties"].get("body_encoding"))
+        except (AttributeError, KeyError, TypeError, ValueError):
+            return None
 
 
 class Transport(_redis.Transport):

@@ -23,10 +23,26 @@ DEAD_LETTER: Final = "bus.dead_letter"
 #: Sent to the gateway by its beat: time to look for silent instances, to ask for health.
 REGISTRY_SWEEP: Final = "bus.registry.sweep"
 HEALTH_ROUND: Final = "bus.health.round"
+#: …to add up what workers said that they handled.
+FLOW_SUMS: Final = "bus.flow.sums"
+#: …to look what waits for whom.
+QUEUE_LOOK: Final = "bus.queue.look"
+#: …to go on with replays of many dead letters.
+REPLAY_STEP: Final = "bus.replay.step"
 
 #: Worth nothing once they are late: dropped then, not put on record.
 PERISHABLE: Final = frozenset(
-    {ANNOUNCE, HEALTH_CHECK, REGISTRATION_WANTED, REGISTERED, REGISTRY_SWEEP, HEALTH_ROUND}
+    {
+        ANNOUNCE,
+        HEALTH_CHECK,
+        REGISTRATION_WANTED,
+        REGISTERED,
+        REGISTRY_SWEEP,
+        HEALTH_ROUND,
+        FLOW_SUMS,
+        QUEUE_LOOK,
+        REPLAY_STEP,
+    }
 )
 
 #: As JSON: every instance sends it, and pages show it.

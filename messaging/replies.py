@@ -3,19 +3,22 @@
 import logging
 import threading
 import uuid
-from concurrent.futures import Future
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from kombu.message import Message
 
 from messaging.codec import decode
 from messaging.envelope import Envelope
-from messaging.errors import BrokerUnavailable, DecodeError, MessagingError
+from messaging.errors import BrokerUnavailable, DecodeError
 from messaging.forking import after_fork
 from messaging.queue_reader import QueueReader
 
 if TYPE_CHECKING:
     from messaging.bus import MessageBus
+
+#: A reply, or why there can be none.
+Outcome = Envelope | Exception
 
 logger = logging.getLogger(__name__)
 
@@ -37,17 +40,24 @@ class ReplyQueue:
         token = uuid.uuid4().hex
         self.name = self._bus.topology.reply_queue_name(self._service, token)
         self._lock = threading.Lock()
-        self._waiting: dict[str, Future[Envelope]] = {}
+        self._waiting: dict[str, Callable[[Outcome], None]] = {}
         self._reader: QueueReader | None = None
-        #: Guards the two below, and tells `expect` when they change.
+        #: Guards the two below, and tells `open` when they change.
         self._changed = threading.Condition()
         self._is_consuming = False
         self._failures = 0
 
-    def expect(self, request_id: str) -> "Future[Envelope]":
-        """Return a future for the reply to a request that is about to be sent.
+    def expect(self, request_id: str, tell: Callable[[Outcome], None]) -> None:
+        """Have the reply to a request that is about to be sent told, or why none can come.
 
-        On return the queue exists and is consumed. Call `forget` when nobody waits any more.
+        Args:
+            request_id: its id. Call `forget` when nobody waits any more.
+            tell: called once, on any thread; must not block.
+        """
+        self._waiting[request_id] = tell
+
+    def open(self) -> None:
+        """Have the queue exist and be consumed. Idempotent; blocks.
 
         Raises:
             BrokerUnavailable: the queue could not be consumed in time. Nothing was sent.
@@ -61,19 +71,20 @@ class ReplyQueue:
             )
             if not self._is_consuming:
                 raise BrokerUnavailable(f"reply queue {self.name} cannot be consumed")
-        future: Future[Envelope] = Future()
-        self._waiting[request_id] = future
-        return future
+
+    def is_expected(self, request_id: str) -> bool:
+        """Return whether anybody still waits for the reply to this request."""
+        return request_id in self._waiting
 
     def forget(self, request_id: str) -> None:
         """Wait for this request no more; a reply that still comes is dropped. Idempotent."""
         self._waiting.pop(request_id, None)
 
-    def fail(self, request_id: str, error: MessagingError) -> None:
+    def fail(self, request_id: str, error: Exception) -> None:
         """End the wait for a reply that cannot come. Nobody waits: nothing happens."""
-        future = self._waiting.pop(request_id, None)
-        if future is not None and future.set_running_or_notify_cancel():
-            future.set_exception(error)
+        tell = self._waiting.pop(request_id, None)
+        if tell is not None:
+            tell(error)
 
     def close(self) -> None:
         """Stop consuming; the queue goes. Waits for the thread a few seconds at most."""
@@ -110,8 +121,8 @@ class ReplyQueue:
             # Nobody can be told: which request it answers is what cannot be read.
             logger.warning("reply queue %s: dropped what is no reply: %s", self.name, exc)
             return
-        future = self._waiting.pop(reply.causation_id or "", None)
-        if future is None:
+        tell = self._waiting.pop(reply.causation_id or "", None)
+        if tell is None:
             logger.info("reply to %s came too late", reply.causation_id)
-        elif future.set_running_or_notify_cancel():
-            future.set_result(reply)
+        else:
+            tell(reply)

@@ -41,6 +41,11 @@ class RetryPolicy:
         """Return this policy without an end."""
         return self if self.delayed is None else replace(self, delayed=None)
 
+    @property
+    def most(self) -> int | None:
+        """Attempts in all; None: without end."""
+        return None if self.delayed is None else self.immediate * (self.delayed + 1)
+
     def round_of(self, attempt: int) -> int:
         """Return which round this attempt belongs to: 0 is the first."""
         return (attempt - 1) // self.immediate

@@ -28,6 +28,7 @@ class RoundTrips:
 
     def __init__(self, bus: "MessageBus") -> None:
         self._bus = bus
+        #: Queues of services, and until when they are taken to be there.
         self._present_until: dict[str, float] = {}
 
     def ask(self, request: Envelope, lost: Callable[[MessagingError], None]) -> None:
@@ -43,9 +44,8 @@ class RoundTrips:
             BrokerUnavailable, BrokerBusy: NOT sent; safe to send again.
             PublishUncertain: maybe sent.
         """
-        exchange, target = self._bus.topology.services_exchange, request.target
-        message = self._bus.wire(request, expires=True)
-        addressed = Addressed(message, exchange.name, target, exchange, mandatory=True)
+        target = request.target
+        addressed = self._addressed(request)
 
         def explained(error: PublishError) -> MessagingError:
             return ServiceNotFound(target) if isinstance(error, Unroutable) else error
@@ -84,14 +84,24 @@ class RoundTrips:
             publisher.publish(addressed)
         emit(message_published, reply.source, envelope=reply)
 
+    def _addressed(self, request: Envelope) -> Addressed:
+        topology, message = self._bus.topology, self._bus.wire(request, expires=True)
+        if not self._bus.profile.reports_unroutable:
+            # Straight to the queue, which has been seen: by way of an exchange, kombu reads all
+            # of its bindings for each message, one for each service.
+            return Addressed(message, "", topology.queue_name(request.target))
+        exchange = topology.services_exchange
+        return Addressed(message, exchange.name, request.target, exchange, mandatory=True)
+
     def _require_presence(self, publisher: Publisher, target: str) -> None:
-        """Ask the broker who is bound, once in a while: it would drop the request silently."""
-        if self._bus.clock.monotonic() < self._present_until.get(target, 0.0):
+        """Ask the broker who is bound, once in a while: it would keep the request for nobody."""
+        queue, now = self._bus.topology.queue_name(target), self._bus.clock.monotonic()
+        if now < self._present_until.get(queue, 0.0):
             return
-        queue = self._bus.topology.queue_name(target)
-        if not publisher.queue_exists(queue, self._bus.topology.services_exchange.name):
+        bound = publisher.bound_queues(self._bus.topology.services_exchange.name)
+        self._present_until = dict.fromkeys(bound, now + PRESENCE_SECONDS)
+        if queue not in bound:
             raise ServiceNotFound(target)
-        self._present_until[target] = self._bus.clock.monotonic() + PRESENCE_SECONDS
 
 
 def _answer_lost(reply: Envelope, error: PublishError) -> None:

@@ -16,8 +16,10 @@ from tests.support.installation import ROOT, Installation
 
 
 @pytest.fixture(scope="session")
-def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Test on a file, as in life.
+def django_db_modify_db_settings(
+    tmp_path_factory: pytest.TempPathFactory, django_db_modify_db_settings_parallel_suffix: None
+) -> None:
+    """Test on a database of each test process; with SQLite on a file, as in life.
 
     Connections to SQLite's shared memory, Django's choice for tests, lock each other out without
     waiting for their turn.
@@ -26,6 +28,22 @@ def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> No
     if default.vendor == "sqlite":
         file = tmp_path_factory.mktemp("django") / "test.sqlite3"
         default.settings_dict["TEST"]["NAME"] = str(file)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_other_sessions(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Let the test database go: threads that live as long as the process have sessions in it."""
+    if connections["default"].vendor != "postgresql":
+        yield
+        return
+    blocker = request.getfixturevalue("django_db_blocker")
+    request.getfixturevalue("django_db_setup")
+    yield
+    with blocker.unblock(), connections["default"].cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
 
 
 @pytest.fixture(scope="session")

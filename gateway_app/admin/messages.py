@@ -12,15 +12,16 @@ from django.http import HttpRequest
 from gateway_app import replays
 from gateway_app.admin.outcomes import Refused, do_each
 from gateway_app.admin.read_only import ReadOnly
-from gateway_app.models import AuditRecord, DeadLetter
-from messaging.models import InboxMessage, OutboxMessage
+from gateway_app.models import AuditRecord, DeadLetter, DeadLetterNote, ReplayRun
+from gateway_app.ops.rights import Right
+from messaging.models import FailedRound, InboxMessage, OutboxMessage
 
 
 @admin.register(DeadLetter)
 class DeadLetterAdmin(ReadOnly):
     """Messages that were given up, newest first."""
 
-    actions = ("replay", "discard")
+    actions = ("replay", "discard", "restore")
     list_display = (
         "parked_at",
         "service",
@@ -46,13 +47,13 @@ class DeadLetterAdmin(ReadOnly):
 
     def get_exclude(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """Hide what messages say from who may not see it."""
-        if request.user.has_perm("gateway_app.view_payload"):
+        if request.user.has_perm(Right.PAYLOAD.value):
             return ()
         return ("envelope_json", "raw_body", "raw_headers_json", "traceback")
 
     def has_replay_permission(self, request: HttpRequest) -> bool:
         """Return whether this user may replay and discard."""
-        return request.user.has_perm("gateway_app.replay_deadletter")
+        return request.user.has_perm(Right.OPERATE.value)
 
     @admin.action(description="Replay: have the service handle it again", permissions=["replay"])
     def replay(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> None:
@@ -74,6 +75,15 @@ class DeadLetterAdmin(ReadOnly):
             return replays.discard(letter, actor=request.user.get_username())
 
         do_each(self, request, queryset, discard, "discarded")
+
+    @admin.action(description="Restore: park again what was discarded", permissions=["replay"])
+    def restore(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> None:
+        """Park again what is selected and discarded."""
+
+        def restore(letter: DeadLetter) -> bool:
+            return replays.restore(letter, actor=request.user.get_username())
+
+        do_each(self, request, queryset, restore, "restored")
 
 
 @admin.register(AuditRecord)
@@ -150,3 +160,50 @@ class InboxMessageAdmin(ReadOnly):
     )
     ordering = ("-pk",)
     exclude = ("envelope",)
+
+
+@admin.register(FailedRound)
+class FailedRoundAdmin(ReadOnly):
+    """Attempts that failed, newest first."""
+
+    list_display = (
+        "ended_at",
+        "service",
+        "message_id",
+        "first",
+        "last",
+        "version",
+        "error",
+    )
+    list_filter = ("service",)
+    search_fields = ("message_id",)
+    ordering = ("-pk",)
+
+    def get_exclude(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """Hide what may hold what messages say from who may not see it."""
+        return () if request.user.has_perm(Right.PAYLOAD.value) else ("traceback",)
+
+
+@admin.register(ReplayRun)
+class ReplayRunAdmin(ReadOnly):
+    """Replays of many dead letters, newest first; begun and stopped on the operator pages."""
+
+    list_display = (
+        "pk",
+        "state",
+        "actor",
+        "total",
+        "handled",
+        "parked_again",
+        "to_go",
+        "why",
+    )
+    list_filter = ("state", "canary")
+
+
+@admin.register(DeadLetterNote)
+class DeadLetterNoteAdmin(ReadOnly):
+    """Who looks after which group of dead letters; changed on the operator pages."""
+
+    list_display = ("fingerprint", "owner", "note")
+    search_fields = ("fingerprint", "owner", "note")

@@ -9,15 +9,12 @@ from django.db import connection
 from django.db.models import QuerySet
 
 from gateway_app.models import HealthRecord, HealthSummary, Resolution
+from gateway_app.removing import remove_oldest
 
 #: How long history is kept.
 MINUTES_DAYS: Final = 7
 HOURS_DAYS: Final = 90
 RECORDS_DAYS: Final = 90
-#: Rows that one sweep removes of each kind at most, and in one transaction: in more than a round
-#: of 5,000 services adds, and few enough that nobody waits for it.
-MOST_SWEPT: Final = 5_000
-SWEPT_AT_ONCE: Final = 1_000
 
 _TABLE: Final = HealthSummary._meta.db_table
 _ROW: Final = "(%s, %s, %s, %s, %s, %s, %s)"
@@ -96,9 +93,9 @@ def add(tallies: Mapping[int, Tally], now: datetime) -> None:
 def sweep(now: datetime) -> int:
     """Remove history that is too old, the oldest first; return how many rows went.
 
-    No more than `MOST_SWEPT` of each kind: the next sweep goes on. Safe to repeat.
+    Safe to repeat; what is left when its time is up goes with the next one.
     """
-    return sum(_remove_oldest(rows) for rows in too_old(now))
+    return sum(remove_oldest(rows) for rows in too_old(now))
 
 
 def too_old(now: datetime) -> tuple["QuerySet[HealthSummary] | QuerySet[HealthRecord]", ...]:
@@ -109,13 +106,3 @@ def too_old(now: datetime) -> tuple["QuerySet[HealthSummary] | QuerySet[HealthRe
         summaries.filter(resolution=Resolution.HOUR, at__lt=now - timedelta(days=HOURS_DAYS)),
         HealthRecord.objects.order_by("at").filter(at__lt=now - timedelta(days=RECORDS_DAYS)),
     )
-
-
-def _remove_oldest(rows: "QuerySet[HealthSummary] | QuerySet[HealthRecord]") -> int:
-    removed = 0
-    while removed < MOST_SWEPT:
-        oldest = list(rows.values_list("pk", flat=True)[:SWEPT_AT_ONCE])
-        removed += rows.model._default_manager.filter(pk__in=oldest).delete()[0]
-        if len(oldest) < SWEPT_AT_ONCE:
-            break
-    return removed

@@ -19,6 +19,8 @@ class Load:
     oldest_seconds: float
     #: Handlers that had been running for longer than they may.
     overdue: int = 0
+    #: Whether it took no messages, because an operator wants it so.
+    is_paused: bool = False
 
     @classmethod
     def of(cls, load_json: str) -> Self | None:
@@ -34,6 +36,7 @@ class Load:
                 oldest_seconds=float(data["oldest_seconds"]),
                 # A worker that does not say so has none.
                 overdue=int(data.get("overdue", 0)),
+                is_paused=data.get("paused") is True,
             )
         except (KeyError, TypeError, ValueError, OverflowError):
             # It comes from a service, in whatever language that is written: without it the

@@ -75,7 +75,9 @@ def _note(service: Service, result: Result, limit: int, now: datetime) -> Health
     service.last_health_json = json.dumps(
         {"state": result.state, "cause": result.cause, "answer": result.answer}
     )
-    if (last.get("state"), last.get("cause")) == (result.state, result.cause):
+    was, is_up = last.get("state"), result.state is State.UP
+    # Busy now and not then is no news: a busy service would fill its history with it.
+    if was == result.state and (is_up or last.get("cause") == result.cause):
         return None
     return HealthRecord(
         service=service,

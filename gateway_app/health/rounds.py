@@ -47,7 +47,7 @@ def run_round(communicator: ServiceCommunicator) -> None:
     before = wedged.remembered()
     # First: what this round itself asks must not count as waiting.
     wedged_by = _look(communicator.bus, [i for i in awake if i.instance_id in alive], now)
-    asked = {each.service.name for each in awake if each.heard in SERVING} - {communicator.name}
+    asked = {each.service.name for each in awake if _answers(each)} - {communicator.name}
     with ThreadPoolExecutor(1, thread_name_prefix="gateway-probes") as thread:
         probing = thread.submit(
             http_checks.probe_all,
@@ -86,6 +86,12 @@ def _present() -> list[ServiceInstance]:
 def _in_maintenance(instance: ServiceInstance, now: datetime) -> bool:
     until = instance.maintenance_until
     return instance.state == State.MAINTENANCE or (until is not None and until > now)
+
+
+def _answers(instance: ServiceInstance) -> bool:
+    """Return whether an instance may be asked by message."""
+    load = Load.of(instance.load_json)
+    return instance.heard in SERVING and not (load is not None and load.is_paused)
 
 
 def _is_heard(instance: ServiceInstance, config: MessagingConfig, now: datetime) -> bool:

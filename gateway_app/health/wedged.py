@@ -105,7 +105,7 @@ def look(
 
 def _took_nothing(sign: Sign, last: Look) -> bool:
     load = sign.load
-    may_take = not load.is_full or load.is_hung
+    may_take = not load.is_paused and (not load.is_full or load.is_hung)
     return may_take and load.consumed == last.consumed
 
 

@@ -5,42 +5,40 @@ cannot do, and without the work that pages for people need. Everything else is D
 """
 
 import asyncio
+import gc
 import logging
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Final
 
-from django.conf import settings
 from django.db import DatabaseError
-from django.http.request import split_domain_port, validate_host
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway_app import bus
-from gateway_app.http import bus_routes, durable, openapi
+from gateway_app.http import admission, bus_routes, durable, openapi
 from gateway_app.http.database import in_database
 from gateway_app.http.headers import traceparent
 from gateway_app.http.limits import Limits
 from gateway_app.http.matching import Match, NoSuchMethod, NoSuchPath, RouteTree, Target
 from gateway_app.http.observing import Observed, observed
 from gateway_app.http.paths import has_hidden_separator, segments_of
-from gateway_app.http.problem import RETRY_AFTER_SECONDS, Problem
+from gateway_app.http.problem import Problem
 from gateway_app.http.proxy import AnswerBroke, Proxy
 from gateway_app.http.routing import Routing, RoutingCache, ServiceEntry
 from gateway_app.message_status import status_of
 from messaging import MessagingConfig, MessagingError
-from messaging.envelope import utc_now
 
 logger = logging.getLogger(__name__)
 
 #: Paths that are answered here.
 PREFIXES: Final = ("/api", "/bus")
-#: More than any browser or library sends; the server itself has no bound.
-MAX_HEADER_BYTES: Final = 65_536
 _OPENAPI: Final = Target("GET", openapi.PATH, "", "")
 _STATUS: Final = Target("GET", f"{durable.STATUS_PREFIX}{{id}}", "", "")
+_OPENAPI_SEGMENTS: Final = segments_of(openapi.PATH.encode())
+_OWN_PREFIX: Final = "bus"
 #: The gateway's own routes; services cannot have them.
 _OWN: Final = RouteTree([_OPENAPI, _STATUS])
 #: Headers of ours that pages of other origins may read.
@@ -62,8 +60,8 @@ class Gateway:
         self._limits = Limits(config)
         self._proxy = Proxy(config)
         self._revision = -1
-        #: Of the routing it describes: revision, and the document.
-        self._openapi = (-1, b"")
+        #: Revision of the routing that it describes, and the document.
+        self._openapi: tuple[int, asyncio.Future[bytes]] | None = None
 
     async def close(self) -> None:
         """Close the connections to instances and to the broker."""
@@ -84,6 +82,15 @@ class Gateway:
                 # the connection when nothing comes to an end.
                 seen.broke(exc)
                 return
+            except asyncio.CancelledError:
+                # The server is stopping, and has waited for as long as it may.
+                if seen.has_begun:
+                    raise
+                response = Problem(
+                    HTTPStatus.GATEWAY_TIMEOUT,
+                    "the gateway is stopping; whether the request was handled is unknown",
+                    headers={"Connection": "close"},
+                ).response()
             except Exception:
                 logger.exception("%s %s", request.method, request.url.path)
                 if seen.has_begun:
@@ -95,8 +102,7 @@ class Gateway:
 
     async def _answer(self, request: Request, seen: Observed) -> Response | None:
         """Return the response; None: it has been sent."""
-        _check_host(request)
-        _check_headers(request)
+        admission.check_request(request)
         segments = segments_of(bytes(request.scope["raw_path"]).partition(b"?")[0])
         routing = await self._current()
         try:
@@ -121,23 +127,25 @@ class Gateway:
             return await self._pass_on(request, match, entry, seen.send)
 
     async def _document(self, routing: Routing) -> Response:
-        revision, document = self._openapi
-        if revision != routing.revision:
-            # With thousands of routes it takes seconds: not on the event loop.
-            document = await asyncio.to_thread(openapi.document_bytes, routing)
-            self._openapi = routing.revision, document
-        return Response(document, media_type="application/json")
+        if self._openapi is None or self._openapi[0] != routing.revision:
+            # With thousands of routes it takes seconds: not on the event loop, and once for all
+            # who ask meanwhile.
+            writing = asyncio.ensure_future(asyncio.to_thread(openapi.document_bytes, routing))
+            self._openapi = routing.revision, writing
+        _, document = self._openapi
+        return Response(await asyncio.shield(document), media_type="application/json")
 
     async def _pass_on(
         self, request: Request, match: Match, entry: ServiceEntry, send: Send
     ) -> Response | None:
         if not match.target.message:
-            _check_serves(entry)
+            admission.check_serves(entry)
             await self._proxy.forward(request, match.target, entry, send)
             return None
         is_durable = durable.is_wanted(request)
         if not is_durable:
-            _check_serves(entry)
+            durable.refuse_key(request)
+            admission.check_serves(entry)
         data = await bus_routes.read_data(request, match, entry)
         answer = durable.accept if is_durable else bus_routes.ask
         return await answer(request, match, data, traceparent(request.scope["headers"]).decode())
@@ -186,6 +194,10 @@ class GatewayServer:
                 except MessagingError as exc:  # a setting is wrong: the server must not start
                     await send({"type": "lifespan.startup.failed", "message": str(exc)})
                     return
+                # What has been loaded lives as long as the process: not to be looked through
+                # for garbage again and again, tens of milliseconds each time.
+                gc.collect()
+                gc.freeze()
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":
                 if self._gateway is not None:
@@ -220,27 +232,9 @@ def with_cors(application: ASGIApp, origins: str) -> ASGIApp:
     )
 
 
-def _check_host(request: Request) -> None:
-    """Refuse hosts that are not ours, as Django does for its pages."""
-    name, _port = split_domain_port(request.headers.get("host", "").strip())
-    if not (name and validate_host(name, settings.ALLOWED_HOSTS)):
-        raise Problem(HTTPStatus.BAD_REQUEST, "this host is not served here")
-
-
-def _check_headers(request: Request) -> None:
-    size = sum(len(name) + len(value) for name, value in request.scope["headers"])
-    if size > MAX_HEADER_BYTES:
-        raise Problem(
-            HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
-            f"the headers are larger than {MAX_HEADER_BYTES} bytes",
-        )
-
-
 def _find(method: str, segments: tuple[str, ...], routing: Routing) -> Match:
-    try:
-        return _OWN.match(method, segments)
-    except NoSuchPath:
-        return routing.tree.match(method, segments)
+    is_own = segments[0] == _OWN_PREFIX or segments == _OPENAPI_SEGMENTS
+    return (_OWN if is_own else routing.tree).match(method, segments)
 
 
 def _other_method(method: str, allowed: Sequence[str]) -> Response:
@@ -253,23 +247,6 @@ def _other_method(method: str, allowed: Sequence[str]) -> Response:
         f"this path takes {', '.join(allowed)}",
         headers={"Allow": ", ".join(allowed)},
     )
-
-
-def _check_serves(entry: ServiceEntry) -> None:
-    """Fail at once where nobody would answer.
-
-    Raises:
-        Problem: 503, with when to try again.
-    """
-    if entry.serves:
-        return
-    wait: float = RETRY_AFTER_SECONDS
-    text = f"no instance of {entry.name} is running"
-    until = entry.maintenance_until
-    if until is not None and until > utc_now():
-        wait = max(1.0, (until - utc_now()).total_seconds())
-        text = f"{entry.name} is in maintenance until {until:%H:%M:%S} UTC"
-    raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, text, headers={"Retry-After": str(round(wait))})
 
 
 async def _message_status(message_id: str) -> Response:

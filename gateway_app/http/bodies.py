@@ -48,8 +48,8 @@ class Body:
             Problem: 413.
             ClientDisconnect: the client went away.
         """
-        if self.declared is None and not self._is_chunked:
-            self.is_complete = True  # no body
+        if self._is_none:
+            self.is_complete = True
             return
         if (self.declared or 0) > KEPT_BYTES:
             return
@@ -66,9 +66,15 @@ class Body:
             Problem: 413.
             ClientDisconnect: the client went away.
         """
+        if self._is_none:
+            return b""
         kept = [self._kept]
         kept += [part async for part in self._limited()]
         return b"".join(kept)
+
+    @property
+    def _is_none(self) -> bool:
+        return self.declared is None and not self._is_chunked
 
     @property
     def framing(self) -> Headers:
@@ -132,6 +138,9 @@ async def read_object(request: Request, limit: int, patience_seconds: float) -> 
             object.
         ClientDisconnect: the client went away.
     """
+    headers = request.headers
+    if "content-length" not in headers and "transfer-encoding" not in headers:
+        return {}
     body = await Body(request, limit, patience_seconds).all()
     if not body:
         return {}
@@ -143,9 +152,15 @@ async def read_object(request: Request, limit: int, patience_seconds: float) -> 
             headers={"Accept": "application/json"},
         )
     try:
-        value = json.loads(body, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as exc:
+        value = json.loads(
+            body, parse_constant=_refuse_constant, object_pairs_hook=_each_name_once
+        )
+    except RecursionError as exc:
+        raise Problem(HTTPStatus.BAD_REQUEST, "the body is nested too deep") from exc
+    except (json.JSONDecodeError, UnicodeDecodeError, _Refused) as exc:
         raise Problem(HTTPStatus.BAD_REQUEST, f"the body is not JSON: {exc}") from exc
+    except ValueError as exc:  # of Python's own: numbers of thousands of digits
+        raise Problem(HTTPStatus.BAD_REQUEST, "a number in the body is too long") from exc
     if not isinstance(value, dict):
         raise Problem(HTTPStatus.BAD_REQUEST, "the body must be a JSON object")
     return value
@@ -165,5 +180,17 @@ def _is_json(content_type: str) -> bool:
     return kind == "application/json" or kind.endswith("+json")
 
 
+class _Refused(ValueError):
+    """JSON to some, and not to others."""
+
+
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON value")
+    raise _Refused(f"{name} is no JSON value")
+
+
+def _each_name_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        # Of two values, another program might take the other one.
+        raise _Refused("an object has a name twice")
+    return found

@@ -1,21 +1,25 @@
 """An HTTP request becomes a request on the bus, its answer the response."""
 
-import asyncio
-from collections.abc import Mapping
-from http import HTTPStatus
-from typing import Any
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import Response
 
 from gateway_app import bus
 from gateway_app.http.bodies import read_object
 from gateway_app.http.matching import Match
-from gateway_app.http.problem import Problem, problem_from
+from gateway_app.http.problem import problem_from
 from gateway_app.http.routing import ServiceEntry
-from gateway_app.http.waiting import unless_gone
+from gateway_app.http.waiting import while_present
 from messaging import MessagePriority, MessagingError
 from messaging.context import tracing
+
+#: Made once: `json.dumps` makes an encoder for each call that wants anything special.
+_to_json: Final[Callable[[Any], str]] = json.JSONEncoder(
+    ensure_ascii=False, allow_nan=False, separators=(",", ":")
+).encode
 
 
 async def read_data(request: Request, match: Match, entry: ServiceEntry) -> dict[str, Any]:
@@ -40,7 +44,7 @@ async def read_data(request: Request, match: Match, entry: ServiceEntry) -> dict
     return data
 
 
-async def ask(request: Request, match: Match, data: Mapping[str, Any], trace: str) -> JSONResponse:
+async def ask(request: Request, match: Match, data: Mapping[str, Any], trace: str) -> Response:
     """Ask the service and return its answer as JSON.
 
     Raises:
@@ -58,20 +62,18 @@ async def ask(request: Request, match: Match, data: Mapping[str, Any], trace: st
         priority=target.priority or MessagePriority.HIGH,
     )
     try:
-        # Publishing has bounds of its own, but may have to wait for a thread.
-        async with asyncio.timeout(seconds + config.broker_timeout_seconds):
+        async with while_present(request):
             with tracing(trace):
-                return JSONResponse(await unless_gone(request, asking))
-    except TimeoutError:
-        raise Problem(
-            HTTPStatus.GATEWAY_TIMEOUT, "the request could not be sent in time, or maybe was"
-        ) from None
+                answer = await asking
     except MessagingError as exc:
         raise problem_from(exc) from exc
+    return Response(_to_json(answer), media_type="application/json")
 
 
 def _query(request: Request) -> dict[str, Any]:
     """Return the query's values as text; a name given several times has a list of them."""
+    if not request.scope["query_string"]:
+        return {}
     values: dict[str, Any] = {}
     for name, value in request.query_params.multi_items():
         if name not in values:

@@ -95,6 +95,18 @@ def _check_same(message_id: str, data: dict[str, Any]) -> None:
         )
 
 
+def refuse_key(request: Request) -> None:
+    """Refuse the promise of one effect where it would not be kept.
+
+    Raises:
+        Problem: 400, there is a key.
+    """
+    if KEY_HEADER in request.headers:
+        raise Problem(
+            HTTPStatus.BAD_REQUEST, "Idempotency-Key: only together with Prefer: respond-async"
+        )
+
+
 def _key(request: Request) -> str | None:
     key = request.headers.get(KEY_HEADER)
     if key is not None and not _KEY.fullmatch(key):

@@ -92,7 +92,8 @@ def traceparent(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     given = first(headers, b"traceparent")
     if given is not None and _TRACEPARENT.fullmatch(given):
         return given
-    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01".encode()
+    token = secrets.token_hex(24)
+    return f"00-{token[:32]}-{token[32:]}-01".encode()
 
 
 def first(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes | None:

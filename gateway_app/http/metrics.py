@@ -1,25 +1,16 @@
 """``/metrics``: what Prometheus reads.
 
-Counters of requests are this process's own and begin at 0 with it; gauges of the registry and the
-outbox are read from the database when asked for, and are the same from every process.
+Counters of requests are this process's own and begin at 0 with it; what the database tells is in
+`stored_metrics`, and the same from every process.
 """
 
-from collections.abc import Iterator
+from functools import lru_cache
 from typing import Final
 
-from django.db.models import Count
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import generate_latest
 
-from gateway_app.models import (
-    DeadLetter,
-    DeadLetterState,
-    RegistryStatus,
-    ServiceInstance,
-    State,
-)
-from messaging.models import OPEN, OutboxMessage
+from gateway_app.stored_metrics import Stored
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 #: Seconds; from a message's round trip to the longest wait.
@@ -55,48 +46,10 @@ BREAKERS_OPEN: Final = Gauge(
 )
 
 
-class _Stored:
-    """Gauges from the database, each one query on an index."""
-
-    def collect(self) -> Iterator[Metric]:
-        """Yield them; called for each scrape."""
-        yield _by(
-            "bus_instances",
-            "Instances in the registry.",
-            "state",
-            {state.value: 0 for state in State}
-            | dict(
-                ServiceInstance.objects.filter(left_at=None)
-                .values_list("state")
-                .order_by()
-                .annotate(Count("pk"))
-            ),
-        )
-        yield _by(
-            "bus_outbox_open",
-            "Messages under custody, or waiting for the broker, that are not at their end.",
-            "state",
-            {state.value: 0 for state in OPEN}
-            | dict(
-                OutboxMessage.objects.filter(due_at__isnull=False)
-                .values_list("state")
-                .order_by()
-                .annotate(Count("pk"))
-            ),
-        )
-        parked = DeadLetter.objects.filter(state=DeadLetterState.PARKED).count()
-        yield GaugeMetricFamily("bus_dead_letters", "Dead letters nobody has seen to.", parked)
-        status = RegistryStatus.objects.first()
-        if status is not None and status.swept_at is not None:
-            yield GaugeMetricFamily(
-                "bus_registry_swept_timestamp_seconds",
-                "When somebody last looked for silent instances.",
-                status.swept_at.timestamp(),
-            )
-        is_silent = status is not None and status.mass_silence_since is not None
-        yield GaugeMetricFamily(
-            "bus_registry_mass_silence", "1: the registry blames itself.", float(is_silent)
-        )
+@lru_cache(maxsize=4096)
+def of_route(service: str, method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+    """Return what counts requests of a route, and their time. Finding them costs as much again."""
+    return REQUESTS.labels(service, method, route, status), SECONDS.labels(service, route)
 
 
 def render() -> bytes:
@@ -106,12 +59,5 @@ def render() -> bytes:
         DatabaseError: it does not answer; there is half a picture then, so none is given.
     """
     stored = CollectorRegistry()
-    stored.register(_Stored())
+    stored.register(Stored())
     return generate_latest(REGISTRY) + generate_latest(stored)
-
-
-def _by(name: str, text: str, label: str, values: dict[str, int]) -> GaugeMetricFamily:
-    family = GaugeMetricFamily(name, text, labels=[label])
-    for key, value in values.items():
-        family.add_metric([key], value)
-    return family

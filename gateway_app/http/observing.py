@@ -57,5 +57,6 @@ def observed(send: Send) -> Iterator[Observed]:
         route = seen.target.path if seen.target else metrics.NO_ROUTE
         # Methods are the clients' to invent; only those of routes are counted by name.
         known = seen.target.method if seen.target else metrics.NO_ROUTE
-        metrics.REQUESTS.labels(service, known, route, seen.status).inc()
-        metrics.SECONDS.labels(service, route).observe(SYSTEM_CLOCK.monotonic() - began)
+        requests, seconds = metrics.of_route(service, known, route, seen.status)
+        requests.inc()
+        seconds.observe(SYSTEM_CLOCK.monotonic() - began)

@@ -11,6 +11,7 @@ from gateway_app.http.matching import Target, parameter_names
 from gateway_app.http.problem import CONTENT_TYPE
 from gateway_app.http.routing import Routing
 from gateway_app.http.schemas import MOST_LEVELS, Schema
+from gateway_app.message_status import STATES
 
 logger = logging.getLogger(__name__)
 
@@ -288,5 +289,9 @@ def _status_schema() -> dict[str, Any]:
     return {
         "type": "object",
         "required": ["id", "state"],
-        "properties": {"id": {"type": "string"}, "state": {"type": "string"}},
+        "properties": {
+            "id": {"type": "string"},
+            "state": {"type": "string", "enum": list(STATES)},
+            "detail": {"type": "string"},
+        },
     }

@@ -1,6 +1,7 @@
 """Errors as problem JSON (RFC 9457), and which error of the bus is which status."""
 
 import json
+import logging
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
@@ -15,6 +16,8 @@ from messaging.errors import (
     PublishError,
     PublishUncertain,
 )
+
+logger = logging.getLogger(__name__)
 
 CONTENT_TYPE: Final = "application/problem+json"
 #: Brokers restart and services register again within a few seconds.
@@ -91,9 +94,10 @@ def problem_from(error: MessagingError) -> Problem:
     """Return the problem that an error of a request is to an HTTP client."""
     if isinstance(error, RemoteError):
         status = _STATUS_OF_CODE.get(error.code, HTTPStatus.BAD_GATEWAY)
-        members: dict[str, Any] = {"error": error.type, "retryable": error.retryable}
-        if error.code:
-            members["code"] = error.code
-        return Problem(status, str(error), **members)
+        if status is HTTPStatus.BAD_GATEWAY:
+            # What a program says when it breaks is for its own log: it may hold anything.
+            logger.warning("answered with 502: %s", error)
+            return Problem(status, "the service failed", retryable=error.retryable)
+        return Problem(status, error.message, code=error.code, retryable=error.retryable)
     fitting = (status for kind, status in _STATUS if isinstance(error, kind))
     return Problem(next(fitting, HTTPStatus.INTERNAL_SERVER_ERROR), str(error))

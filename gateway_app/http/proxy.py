@@ -29,7 +29,7 @@ from gateway_app.http.matching import Target
 from gateway_app.http.problem import Problem
 from gateway_app.http.routing import ServiceEntry
 from gateway_app.http.upstreams import NoneLeft, Upstream, Upstreams
-from gateway_app.http.waiting import unless_gone
+from gateway_app.http.waiting import while_present
 from messaging import MessagingConfig
 
 logger = logging.getLogger(__name__)
@@ -185,10 +185,10 @@ class Proxy:
         except UnicodeError as exc:  # a host name that is none
             self.upstreams.failed(upstream)
             raise _Failed(_broken(passage, exc), was_sent=False) from exc
-        receiving = self._pool.handle_async_request(outgoing)
         try:
             is_read = None if passage.body.is_complete else passage.is_read
-            answer = await unless_gone(passage.request, receiving, is_read=is_read)
+            async with while_present(passage.request, is_read=is_read):
+                answer = await self._pool.handle_async_request(outgoing)
         except httpcore.LocalProtocolError as exc:
             # h11 is stricter than the gateway's server: no instance would get it.
             raise Problem(HTTPStatus.BAD_REQUEST, f"it cannot be passed on: {exc}") from exc
@@ -237,7 +237,8 @@ class Proxy:
     ) -> None:
         headers = response_headers(answer.status, answer.headers)
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        await unless_gone(passage.request, self._pass_body(passage, upstream, answer, send))
+        async with while_present(passage.request):
+            await self._pass_body(passage, upstream, answer, send)
 
     async def _pass_body(
         self, passage: _Passage, upstream: Upstream, answer: httpcore.Response, send: Send

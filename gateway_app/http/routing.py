@@ -35,6 +35,8 @@ FRESH_SECONDS: Final = 1.0
 STALE_SECONDS: Final = 5.0
 #: So long at most: a database that is slow must not stop the bus, which works without it.
 WAIT_SECONDS: Final = 1.0
+#: The first picture takes longer: of a thousand services with ten routes each, a second or two.
+FIRST_SECONDS: Final = 10.0
 #: Most services named in one query; SQLite takes 32,766 values.
 _CHUNK: Final = 500
 
@@ -150,7 +152,7 @@ class RoutingCache:
         self._is_database_away = False
 
     async def current(self) -> Routing:
-        """Return the routing; within `WAIT_SECONDS` once it has been read.
+        """Return the routing; within `WAIT_SECONDS`, the first time within `FIRST_SECONDS`.
 
         Raises:
             DatabaseError: nothing has been read yet, and the database does not answer.
@@ -161,8 +163,7 @@ class RoutingCache:
                 self._reading = asyncio.create_task(self._read_again())
                 self._reading.add_done_callback(self._done)
             if age is None:
-                # Shielded: a client that goes away must not stop what others wait for.
-                await asyncio.shield(self._reading)
+                await self._first(self._reading)
             elif age > STALE_SECONDS and not self._is_database_away:
                 await self._wait_for(self._reading)
         return self._routing
@@ -171,6 +172,13 @@ class RoutingCache:
         """Wait for what is being read."""
         if self._reading is not None:
             await asyncio.wait([self._reading])
+
+    async def _first(self, reading: "asyncio.Task[None]") -> None:
+        """Wait for what is read for the first time. There is nothing to do without it."""
+        done, _ = await asyncio.wait([reading], timeout=FIRST_SECONDS)
+        if not done:
+            raise DatabaseError(f"no answer within {FIRST_SECONDS:g} s")
+        reading.result()
 
     async def _wait_for(self, reading: "asyncio.Task[None]") -> None:
         done, _ = await asyncio.wait([reading], timeout=WAIT_SECONDS)

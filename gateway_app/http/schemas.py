@@ -186,9 +186,14 @@ def _errors(validator: Any, data: Mapping[str, Any]) -> Iterator[dict[str, str]]
     found = zip(validator.iter_errors(data), range(MOST_ERRORS), strict=False)
     for error, _ in found:
         yield {
-            "pointer": "/" + "/".join(map(str, error.absolute_path)),
+            "pointer": "".join(f"/{_escaped(str(part))}" for part in error.absolute_path),
             "detail": error.message[:MOST_CHARACTERS],
         }
+
+
+def _escaped(part: str) -> str:
+    """Return a part of a JSON pointer (RFC 6901 section 3)."""
+    return part.replace("~", "~0").replace("/", "~1")
 
 
 def _size(value: Any) -> int:

@@ -1,7 +1,23 @@
 """What the gateway keeps: services and their instances, health records, dead letters."""
 
-from gateway_app.models.deadletters import AuditRecord, DeadLetter, DeadLetterState
+from gateway_app.models.deadletters import (
+    AuditRecord,
+    DeadLetter,
+    DeadLetterNote,
+    DeadLetterState,
+    ParkedTotal,
+)
+from gateway_app.models.flow import (
+    FlowOverall,
+    FlowSample,
+    FlowSummary,
+    FlowTotal,
+    QueueDepth,
+    QueueHour,
+    QueueLook,
+)
 from gateway_app.models.health import HealthRecord, HealthSummary, LastLook, Resolution
+from gateway_app.models.pauses import QueuePause
 from gateway_app.models.registry import (
     HandledType,
     Lease,
@@ -12,23 +28,40 @@ from gateway_app.models.registry import (
     ServiceInstance,
     Subscription,
 )
+from gateway_app.models.replays import ItemOutcome, ReplayRun, ReplayRunItem, RunState
+from gateway_app.models.rights import BusRights
 from gateway_app.models.states import BEST_FIRST, SERVING, State, best_of
 
 __all__ = [
     "BEST_FIRST",
     "SERVING",
     "AuditRecord",
+    "BusRights",
     "DeadLetter",
+    "DeadLetterNote",
     "DeadLetterState",
+    "FlowOverall",
+    "FlowSample",
+    "FlowSummary",
+    "FlowTotal",
     "HandledType",
     "HealthRecord",
     "HealthSummary",
+    "ItemOutcome",
     "LastLook",
     "Lease",
     "OfferedSet",
+    "ParkedTotal",
+    "QueueDepth",
+    "QueueHour",
+    "QueueLook",
+    "QueuePause",
     "RegistryStatus",
+    "ReplayRun",
+    "ReplayRunItem",
     "Resolution",
     "Route",
+    "RunState",
     "Service",
     "ServiceInstance",
     "State",

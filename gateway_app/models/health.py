@@ -54,6 +54,8 @@ class HealthSummary(models.Model):
     class Meta:
         """Once per service, resolution and time; indexed by age, for the sweep."""
 
+        verbose_name_plural = "health summaries"
+
         ordering: ClassVar = ["at"]
         constraints: ClassVar = [
             models.UniqueConstraint(

@@ -3,7 +3,8 @@
 What is heard of them meanwhile is noted all the same, and counts at the end.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from django.db.models import Q
 
@@ -12,9 +13,17 @@ from gateway_app.models import Service, ServiceInstance
 from gateway_app.registry.transitions import ServiceChange, Step, changing
 from gateway_app.registry.wording import instant_text
 
+#: Whoever is away for longer is gone.
+LONGEST: Final = timedelta(days=31)
+
 
 def set_maintenance(
-    target: Service | ServiceInstance, until: datetime, *, actor: str, now: datetime
+    target: Service | ServiceInstance,
+    until: datetime,
+    *,
+    actor: str,
+    now: datetime,
+    reason: str = "",
 ) -> None:
     """Take a service with all its instances, or one instance, out until an instant.
 
@@ -26,14 +35,20 @@ def set_maintenance(
         until: when it ends by itself, at the next sweep.
         actor: who wants it, for the audit record.
         now: the present.
+        reason: for the audit record, text for people.
 
     Raises:
-        ValueError: it would have ended already.
+        ValueError: it would have ended already, or last longer than `LONGEST`.
         Service.DoesNotExist, ServiceInstance.DoesNotExist: it is not in the registry any more.
     """
     if until <= now:
         raise ValueError(f"maintenance has to end in the future, not at {until.isoformat()}")
-    _put(target, until, actor=actor, now=now, detail=f"until {instant_text(until, now)}")
+    if until - now > LONGEST:
+        raise ValueError(f"maintenance lasts {LONGEST.days} days at most")
+    detail = f"until {instant_text(until, now)}"
+    if reason:
+        detail += f": {reason}"
+    _put(target, until, actor=actor, now=now, detail=detail)
 
 
 def end_maintenance(target: Service | ServiceInstance, *, actor: str, now: datetime) -> None:

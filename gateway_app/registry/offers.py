@@ -8,6 +8,7 @@ from collections.abc import Mapping, Set
 from dataclasses import replace
 from datetime import datetime
 
+from gateway_app import deploys
 from gateway_app.models import HandledType, OfferedSet, Service, ServiceInstance, Subscription
 from gateway_app.registry.offered import Offers, RefusedRoute, digest_of
 from gateway_app.registry.registrations import Registration
@@ -59,6 +60,8 @@ def settle(service: Service) -> Claims:
     _put_subscriptions(service, offers.subscriptions)
     version = rows[-1][1]
     if service.version != version:
+        if service.version:  # else it is new
+            deploys.note(service.name, service.version, version)
         Service.objects.filter(pk=service.pk).update(version=version)
         service.version = version
     unused = OfferedSet.objects.filter(service=service).exclude(pk__in=keys)

@@ -11,7 +11,14 @@ from typing import Any
 
 from django.db.models import Max, Prefetch
 
-from gateway_app.models import HealthRecord, Service, ServiceInstance, State, best_of
+from gateway_app.models import (
+    HealthRecord,
+    QueuePause,
+    Service,
+    ServiceInstance,
+    State,
+    best_of,
+)
 from gateway_app.registry import registry_status
 from messaging.envelope import utc_now
 
@@ -25,6 +32,12 @@ class ServiceView:
     #: In the order in which they came.
     instances: tuple[ServiceInstance, ...]
     is_stale: bool
+
+    @property
+    def pause(self) -> QueuePause | None:
+        """Why its workers take no messages, or soon will not; None: they do."""
+        pause: QueuePause | None = getattr(self.service, "pause", None)
+        return pause
 
     def state_of(self, instance: ServiceInstance) -> State:
         """Return the state of one of its instances as it is shown."""
@@ -43,6 +56,7 @@ class ServiceView:
             "schemas": {each.type: each.schema for each in handled if each.schema_json},
             "subscriptions": [each.pattern for each in self.service.subscriptions.all()],
             **_maintenance(self.service.maintenance_until),
+            **_paused(self.pause),
         }
 
     def _instance(self, instance: ServiceInstance) -> dict[str, Any]:
@@ -69,7 +83,9 @@ class View:
     services: tuple[ServiceView, ...]
 
 
-def view(name: str | None = None, now: datetime | None = None) -> View:
+def view(
+    name: str | None = None, now: datetime | None = None, *, with_offers: bool = True
+) -> View:
     """Return every service with its state, in a fixed number of queries.
 
     Services without an instance are among them only if they are tracked.
@@ -77,14 +93,13 @@ def view(name: str | None = None, now: datetime | None = None) -> View:
     Args:
         name: only this service.
         now: the instant at which it is looked at; None: the present.
+        with_offers: whether routes, types and subscriptions are read with it, for `to_json`.
     """
     now = now or utc_now()
     status = registry_status.row().first()
-    services = Service.objects.prefetch_related(
+    services = Service.objects.select_related("pause").prefetch_related(
         Prefetch("instances", ServiceInstance.objects.filter(left_at=None)),
-        "routes",
-        "handled_types",
-        "subscriptions",
+        *(("routes", "handled_types", "subscriptions") if with_offers else ()),
     )
     if name is not None:
         services = services.filter(name=name)
@@ -126,6 +141,13 @@ def _service_view(service: Service, is_stale: bool, now: datetime) -> ServiceVie
 
 def _maintenance(until: datetime | None) -> dict[str, str]:
     return {} if until is None else {"maintenance_until": until.isoformat()}
+
+
+def _paused(pause: QueuePause | None) -> dict[str, Any]:
+    if pause is None:
+        return {}
+    said = {"reason": pause.reason, "actor": pause.actor, "since": pause.since.isoformat()}
+    return {"draining" if pause.is_draining else "paused": said}
 
 
 def _routes(routes: Any) -> list[dict[str, Any]]:

@@ -6,9 +6,13 @@ that succeeds, and so on.
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from gateway_app.models import ServiceInstance, State
 from gateway_app.registry.wording import instant_text
+
+#: Why an instance is DOWN that has said goodbye.
+DEREGISTERED: Final = "deregistered"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +33,7 @@ def judge(instance: ServiceInstance, now: datetime, *, probe_failures: int) -> V
         probe_failures: so many failures of its health endpoint in a row make it DOWN.
     """
     if instance.left_at is not None:
-        return Verdict(State.DOWN, "deregistered")
+        return Verdict(State.DOWN, DEREGISTERED)
     until = instance.maintenance_until
     if until is not None and now < until:
         return Verdict(State.MAINTENANCE, f"maintenance until {instant_text(until, now)}")

@@ -18,4 +18,4 @@ def instant_text(instant: datetime, now: datetime) -> str:
     """Return an instant as a clock shows it, with its date where that is not today's."""
     instant = instant.astimezone(UTC)
     day = "" if instant.date() == now.astimezone(UTC).date() else f"{instant:%Y-%m-%d} "
-    return f"{day}{instant:%H:%M} UTC"
+    return f"{day}{instant:%H:%M:%S} UTC"

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from messaging import codec
-from messaging.custody import outbox
+from messaging.custody import failed_rounds, outbox
 from messaging.custody.arrival import Arrival
 from messaging.custody.hot import BEGIN_RUN, horizon_of
 from messaging.custody.inbox import Run
@@ -56,11 +56,20 @@ Begun = Run | NotRun | MustPark
 
 
 @without_fork
-def begin(envelope: Envelope, service: str, arrival: Arrival, max_deaths: int) -> Begun:
+def begin(
+    envelope: Envelope, service: str, arrival: Arrival, max_deaths: int, version: str = ""
+) -> Begun:
     """Take a message for a run of its handler; counted before it begins.
 
     Commits. On return of a `Run` the row, and under custody the payload with it, is this
     database's; of a `NotRun`, somebody else answers for it.
+
+    Args:
+        envelope: the message.
+        service: whose handler runs.
+        arrival: how it came.
+        max_deaths: runs that may end with the death of their process before it is parked.
+        version: of the service, for the record; at most 100 characters.
 
     Raises:
         DatabaseError: nothing happened; the broker must keep the message.
@@ -68,7 +77,7 @@ def begin(envelope: Envelope, service: str, arrival: Arrival, max_deaths: int) -
     begun: list[Begun] = []
     try:
         with write_transaction(to_disk=False):
-            begun = begin_all([(envelope, arrival)], service, max_deaths)
+            begun = begin_all([(envelope, arrival)], service, max_deaths, version)
     except BaseException:
         release_suspects(begun)  # the commit may have failed
         raise
@@ -83,7 +92,10 @@ def release_suspects(begun: Iterable[Begun]) -> None:
 
 
 def begin_all(
-    deliveries: Sequence[tuple[Envelope, Arrival]], service: str, max_deaths: int
+    deliveries: Sequence[tuple[Envelope, Arrival]],
+    service: str,
+    max_deaths: int,
+    version: str = "",
 ) -> list[Begun]:
     """Take messages for runs, in the caller's transaction; see `begin`.
 
@@ -103,7 +115,7 @@ def begin_all(
             begun = None
             while begun is None:
                 begun = _begin(
-                    envelope, service, arrival, max_deaths, token, purged_upto
+                    envelope, service, arrival, max_deaths, token, purged_upto, version
                 ) or _why_not(envelope, service, max_deaths)
             found.append(begun)
     except BaseException:
@@ -120,6 +132,7 @@ def _begin(
     max_deaths: int,
     token: str,
     purged_upto: datetime | None,
+    version: str,
 ) -> Run | NotRun | None:
     if _is_expired(envelope):
         return None
@@ -127,7 +140,7 @@ def _begin(
         known = InboxMessage.objects.filter(message_id=envelope.id, service=service)
         if not known.exists():
             return None
-    row = _take(envelope, service, arrival, max_deaths, token)
+    row = _take(envelope, service, arrival, max_deaths, token, version)
     if row is None:
         return None
     row_id, attempts, unended_runs = row
@@ -152,7 +165,12 @@ def _begin(
 
 
 def _take(
-    envelope: Envelope, service: str, arrival: Arrival, max_deaths: int, token: str
+    envelope: Envelope,
+    service: str,
+    arrival: Arrival,
+    max_deaths: int,
+    token: str,
+    version: str,
 ) -> tuple[int, int, int] | None:
     now = utc_now()
     custodian = envelope.custodian or ""
@@ -178,6 +196,7 @@ def _take(
         "begun_at": now,
         "last_error": "",
         "signal": "",
+        "version": version,
         "max_deaths": max_deaths,
     }
     return BEGIN_RUN.fetch(values)
@@ -205,6 +224,7 @@ def _why_not(envelope: Envelope, service: str, max_deaths: int) -> NotRun | Must
     is_leased = row.due_at is not None and row.due_at > utc_now()
     if row.state == InboxState.RUNNING and is_leased:
         if is_dead(row.owner):
+            failed_rounds.note_deaths([row])
             InboxMessage.objects.filter(pk=row.pk).update(due_at=utc_now())
             return None
     elif row.state != InboxState.WAITING:

@@ -43,7 +43,7 @@ class Control:
             self._round.append,
             timeout_seconds=bus.config.broker_timeout_seconds,
             on_round=self._apply_round,
-            on_state=lambda _is_on, _error: self._round.clear(),
+            on_state=self._changed,
             prefetch=PREFETCH,
         )
 
@@ -54,6 +54,11 @@ class Control:
     def stop(self) -> None:
         """Stop after the round in hand."""
         self._reader.stop()
+
+    def _changed(self, is_consuming: bool, _error: BaseException | None) -> None:
+        self._round.clear()
+        if not is_consuming:  # maybe for good: the thread may end now
+            close_database()
 
     def _apply_round(self) -> None:
         if not self._round:

@@ -44,6 +44,7 @@ def check(link: Link) -> bool:
     if not begun:
         link.remove_marker(after)  # another relay was first
     elif before:
-        logger.warning("the broker came back empty: %d messages are published again", lost)
+        level = logging.WARNING if lost else logging.INFO
+        logger.log(level, "the broker came back empty: %d messages are published again", lost)
     # Before the first marker nothing had been published.
     return bool(begun and before)

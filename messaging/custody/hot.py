@@ -29,7 +29,15 @@ STORE: Final = Statement(
     _insert(
         _OUTBOX,
         *("message_id", "target", "generation", "source", "type", "kind", "priority", "urgency"),
-        *("created_at", "expires_at", "envelope", "under_custody", "state", "due_at"),
+        *(
+            "causation_id",
+            "created_at",
+            "expires_at",
+            "envelope",
+            "under_custody",
+            "state",
+            "due_at",
+        ),
         *("publishes", "failures", "held_at", "last_error", "reason"),
     )
     + " ON CONFLICT DO NOTHING"
@@ -73,12 +81,12 @@ BEGIN_RUN: Final = Statement(
         *("message_id", "service", "generation", "source", "custodian", "type", "priority"),
         *("created_at", "expires_at", "envelope", "state", "due_at", "run_token", "owner"),
         *("attempts", "unended_runs", "owes_receipt", "sent_at", "begun_at"),
-        *("last_error", "signal"),
+        *("last_error", "signal", "version"),
     )
     + " ON CONFLICT (message_id, service) DO UPDATE SET state = 'running', "
     "run_token = excluded.run_token, owner = excluded.owner, due_at = excluded.due_at, "
     "unended_runs = row.unended_runs + 1, sent_at = excluded.sent_at, "
-    "begun_at = excluded.begun_at "
+    "begun_at = excluded.begun_at, version = excluded.version "
     "WHERE row.generation = excluded.generation AND row.unended_runs < %(max_deaths)s "
     "AND (row.state = 'ready' OR (row.state = 'running' AND row.due_at <= %(begun_at)s)) "
     "RETURNING id, attempts, unended_runs"

@@ -85,6 +85,7 @@ def store(
         "kind": envelope.kind.value,
         "priority": envelope.priority.value,
         "urgency": URGENCY[envelope.priority],
+        "causation_id": envelope.causation_id or "",
         "created_at": now,
         "expires_at": envelope.expires_at,
         "envelope": body or codec.encode(envelope, None),

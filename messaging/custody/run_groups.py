@@ -18,7 +18,7 @@ from django.db import DatabaseError
 
 from messaging.clock import SYSTEM_CLOCK
 from messaging.context import handling
-from messaging.custody import inbox
+from messaging.custody import failed_rounds, inbox
 from messaging.custody.arrival import Arrival
 from messaging.custody.begin import Begun, begin_all, release_suspects
 from messaging.custody.inbox import Run
@@ -76,11 +76,13 @@ class RunGroups:
     Args:
         service: whose runs.
         max_deaths: see `custody.begin.begin`.
+        version: of the service, for the record.
     """
 
-    def __init__(self, service: str, max_deaths: int) -> None:
+    def __init__(self, service: str, max_deaths: int, version: str = "") -> None:
         self._service = service
         self._max_deaths = max_deaths
+        self._version = failed_rounds.version_text(version)
         #: Held while runs begin, for as long as the database takes: never on the event loop.
         self._beginning = threading.Lock()
         #: Held for an instant, by who looks at what waits.
@@ -205,6 +207,7 @@ class RunGroups:
                     [(each.envelope, each.arrival) for each in group],
                     self._service,
                     self._max_deaths,
+                    self._version,
                 )
         except BaseException:
             release_suspects(begun)

@@ -7,6 +7,7 @@ from typing import Final
 
 from django.db.models import F, Min, Q, QuerySet
 
+from messaging.custody import failed_rounds
 from messaging.custody.owner import is_dead, process
 from messaging.custody.receipts import Entry
 from messaging.database_threads import write_transaction
@@ -97,7 +98,13 @@ def end_dead_runs() -> int:
     owners = running.order_by().values_list("owner", flat=True).distinct()
     dead = [owner for owner in owners if is_dead(owner)]
     now = utc_now()
-    return running.filter(owner__in=dead, due_at__gt=now).update(due_at=now) if dead else 0
+    if not dead:
+        return 0
+    ended = running.filter(owner__in=dead, due_at__gt=now)
+    rows = list(ended)
+    count = ended.update(due_at=now)
+    failed_rounds.note_deaths(rows)  # afterwards: nothing depends on them
+    return count
 
 
 @without_fork

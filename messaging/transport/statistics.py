@@ -35,6 +35,8 @@ class QueueStatistics:
     consumers: int = 0
     #: Seconds since the oldest waiting message could have been delivered; None if none waits.
     oldest_age_seconds: float | None = None
+    #: The same of each level that has any.
+    oldest_age_by_priority: Mapping[int, float] = field(default_factory=dict)
 
     @property
     def ready(self) -> int:
@@ -79,6 +81,10 @@ def _read(connection: Connection, now: float) -> list[QueueStatistics]:
     names = connection.execute(
         select(queue.c.id, queue.c.name, queue.c.durable).order_by(queue.c.name)
     ).all()
+    ages = {
+        queue_id: {priority: max(0.0, now - sent_at) for priority, _, sent_at in found}
+        for queue_id, found in levels.items()
+    }
     return [
         QueueStatistics(
             name=name,
@@ -87,7 +93,8 @@ def _read(connection: Connection, now: float) -> list[QueueStatistics]:
             leased=leased.get(queue_id, 0),
             delayed=postponed.get(queue_id, 0),
             consumers=consumers.get(queue_id, 0),
-            oldest_age_seconds=_age(levels.get(queue_id, []), now),
+            oldest_age_seconds=max(ages.get(queue_id, {}).values(), default=None),
+            oldest_age_by_priority=ages.get(queue_id, {}),
         )
         for queue_id, name, durable in names
     ]
@@ -119,7 +126,3 @@ def _levels(connection: Connection) -> dict[int, list[tuple[int, int, float]]]:
 def _counts(connection: Connection, column: Any) -> dict[int, int]:
     query: Select[Any] = select(column, func.count()).group_by(column)
     return {row[0]: row[1] for row in connection.execute(query)}
-
-
-def _age(levels: list[tuple[int, int, float]], now: float) -> float | None:
-    return max(0.0, now - min(sent_at for _, _, sent_at in levels)) if levels else None

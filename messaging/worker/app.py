@@ -71,6 +71,9 @@ def _settings(communicator: "ServiceCommunicator") -> dict[str, Any]:
         },
         "broker_connection_timeout": config.broker_timeout_seconds,
         "broker_connection_retry_on_startup": True,
+        # RabbitMQ closes channels for what is missing or forbidden just now, such as while its
+        # virtual host is made anew; by default a worker ends of that.
+        "broker_channel_error_retry": True,
         # For ever: a worker waits for its broker rather than give up after 100 tries.
         "broker_connection_max_retries": None,
         "task_queues": [queue],

@@ -22,6 +22,8 @@ from messaging.deadletter import DeadLetterReason
 from messaging.envelope import Envelope
 from messaging.errors import DecodeError
 from messaging.worker.acks import Acks
+from messaging.worker.consumption import Consumption
+from messaging.worker.flow import Flow
 from messaging.worker.load import Load
 from messaging.worker.loop_calls import LoopCalls
 from messaging.worker.pool import ThreadPool
@@ -42,15 +44,22 @@ class GuardConsumer(Consumer):
         # Parking talks to the broker or the database: not on the event loop's thread.
         self._parking = ThreadPoolExecutor(1, thread_name_prefix="messaging-parking")
         super().__init__(*args, **kwargs)
+        #: Whether it takes messages.
+        self.consumption = Consumption(self)
+        self.consumption.recall()
         #: What it has taken and is at, for heartbeats.
-        self.load = Load(self.pool)
+        self.load = Load(self.pool, is_paused=lambda: self.consumption.is_paused)
+        #: What it has handled, for heartbeats.
+        self.flow = Flow()
         if isinstance(self.pool, ThreadPool):
             from messaging.custody.run_groups import RunGroups  # Django's models load late
 
             self.pool.loop_calls = self.loop_calls
             communicator = self.app.communicator
             self.run_groups = RunGroups(
-                communicator.name, communicator.bus.config.max_worker_deaths
+                communicator.name,
+                communicator.bus.config.max_worker_deaths,
+                communicator.identity.version,
             )
 
     def loop(self, *args: Any) -> None:
@@ -143,6 +152,20 @@ class GuardConsumer(Consumer):
     def note_death(self, envelope: Envelope, error: str) -> None:
         """Put on record what killed the process that handled a message."""
         self._parking.submit(self._note_death_now, envelope, error)
+
+    def remember(self, write: Callable[[], None]) -> None:
+        """Write something to the database, soon and on another thread; it is lost if that fails.
+
+        Only for what is said again.
+        """
+        self._parking.submit(self._remember_now, write)
+
+    def _remember_now(self, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except DatabaseError as exc:
+            logger.warning("%s is not remembered: %s", self.app.communicator.name, exc)
+            close_database()
 
     def _note_death_now(self, envelope: Envelope, error: str) -> None:
         from messaging.custody import inbox

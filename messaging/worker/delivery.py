@@ -99,6 +99,7 @@ class Delivery:
         else:
             self._requeue_later()
         self.consumer.prefetch.note(self.seconds)
+        self.consumer.flow.note(self.envelope, self.seconds, outcome)
         if self.events is not None:
             self.events.ended(self, outcome)
 

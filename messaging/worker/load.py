@@ -1,5 +1,6 @@
 """What a worker has in hand, counted so that counting costs next to nothing per message."""
 
+from collections.abc import Callable
 from typing import Any
 
 from messaging.clock import SYSTEM_CLOCK
@@ -15,10 +16,12 @@ class Load:
 
     Args:
         pool: handles the deliveries.
+        is_paused: whether the worker takes none just now.
     """
 
-    def __init__(self, pool: Any) -> None:
+    def __init__(self, pool: Any, is_paused: Callable[[], bool] = lambda: False) -> None:
         self._pool = pool
+        self._is_paused = is_paused
         #: Deliveries taken since the start, bad ones and those given back included.
         self.consumed = 0
         #: Of pools of Celery's: each delivery that runs, and when it was begun with.
@@ -38,7 +41,7 @@ class Load:
         ``consumed``, deliveries taken since the start; ``busy``, handlers that run; ``capacity``,
         how many may run at once; ``oldest_seconds``, for how long the longest of them has been
         running; ``overdue``, how many have been for longer than they may, those without a limit
-        never.
+        never; ``paused``, there only where it takes no messages.
         """
         if isinstance(self._pool, ThreadPool):
             running = self._pool.running()
@@ -52,6 +55,7 @@ class Load:
             "capacity": self._pool.limit,
             "oldest_seconds": round(max(oldest_seconds, 0.0), 3),
             "overdue": sum(_is_overdue(delivery, now - began) for began, delivery in running),
+            **({"paused": True} if self._is_paused() else {}),
         }
 
 

@@ -50,6 +50,7 @@ class BusWorker(Worker):
             self._control = Control(communicator.bus, communicator.name)
             self._control.start()
         communicator.presence.load_of = consumer.load.report
+        communicator.presence.flow_of = consumer.flow.take
         communicator.presence.start()
 
     def on_close(self) -> None:

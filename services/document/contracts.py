@@ -9,6 +9,8 @@ from typing import Annotated, Final, TypedDict
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from services.document.limits import MAX_URL_LENGTH
+
 SERVICE: Final = "document-service"
 
 #: Command `StoreDocument`; as a request it is answered with `DocumentStored`.
@@ -25,10 +27,6 @@ DOCUMENT_VIEWED: Final = "document.viewed"
 
 DEFAULT_LIMIT: Final = 20
 MAX_LIMIT: Final = 100
-#: What a browser's address bar takes, and an index row too.
-MAX_URL_LENGTH: Final = 2000
-MAX_TITLE_LENGTH: Final = 300
-
 
 #: A whole number, as large as a database takes.
 Id = Annotated[int, Field(ge=0, lt=2**63)]

@@ -12,7 +12,6 @@ from services.document.contracts import (
     DOCUMENT_LIST,
     DOCUMENT_STORE,
     DOCUMENT_VIEWED,
-    MAX_TITLE_LENGTH,
     SERVICE,
     DocumentDetails,
     DocumentStored,
@@ -22,6 +21,7 @@ from services.document.contracts import (
     ListDocuments,
     StoreDocument,
 )
+from services.document.limits import MAX_TITLE_LENGTH
 from services.document.models import Document
 
 communicator = ServiceCommunicator(SERVICE, version="1.0.0")

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from django.db import models
 
-from services.document.contracts import MAX_TITLE_LENGTH, MAX_URL_LENGTH
+from services.document.limits import MAX_TITLE_LENGTH, MAX_URL_LENGTH
 
 
 class Document(models.Model):

@@ -35,6 +35,9 @@ class Counts:
     #: W11: services that are asked, a tenth of them dead, and rounds that are timed.
     checked: tuple[int, ...] = (100, 1000)
     rounds: int = 3
+    #: W12: services that the pages show, and those who look at them.
+    seen_services: int = 200
+    viewers: tuple[int, ...] = (0, 5)
     #: Whether slow extras are left out: Celery's SQLAlchemy transport, and c1 where there is c4.
     quick: bool = False
 
@@ -56,6 +59,7 @@ class Counts:
             services=(1, 100),
             http_requests=50,
             checked=(20, 100),
+            seen_services=10,
             rounds=1,
             quick=True,
         )

@@ -149,6 +149,15 @@ SECTIONS: Final[Mapping[str, Section]] = {
         Metric("cpu_s", "CPU of the gateway's worker s/round", 2),
         Metric("peak_mb", "its peak memory MB"),
     ),
+    "W12": _against_smallest(
+        "W12: beside those who look at the pages, in an old database with 200 services",
+        "0 viewers",
+        Metric("publish_us", "CRITICAL, accept µs/message"),
+        Metric("handle_us", "CRITICAL, handle µs/message"),
+        Metric("overview_ms", "first paint of the Overview ms"),
+        Metric("queues_ms", "of Queues ms"),
+        Metric("topology_ms", "of Topology ms"),
+    ),
     "EVENTS": Section(
         title="EVENTS: as W1, with Celery's task events",
         metrics=_BACKLOG[1:2],

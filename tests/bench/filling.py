@@ -49,11 +49,11 @@ def add_old_rows(database: Path, count: int) -> None:
             db.execute("BEGIN")
             db.execute(
                 f"{_NUMBERS} INSERT INTO messaging_outboxmessage (message_id, target, generation,"
-                " source, type, kind, priority, urgency, created_at, envelope, under_custody,"
-                " state, first_published_at, published_at, publishes, failures, told_at,"
-                " settled_at, last_error, reason)"
+                " source, type, kind, priority, urgency, causation_id, created_at, envelope,"
+                " under_custody, state, first_published_at, published_at, publishes, failures,"
+                " told_at, settled_at, last_error, reason)"
                 f" SELECT 'old' || i, 'svc0', 0, 'client', 'order.paid', 'command', 'CRITICAL', 3,"
-                f" '{_OLD}', '{envelope}', 1, 'handled', '{_OLD}', '{_OLD}', 1, 0, '{_OLD}',"
+                f" '', '{_OLD}', '{envelope}', 1, 'handled', '{_OLD}', '{_OLD}', 1, 0, '{_OLD}',"
                 f" '{_OLD}', '', '' FROM n",
                 limit,
             )
@@ -61,10 +61,10 @@ def add_old_rows(database: Path, count: int) -> None:
                 f"{_NUMBERS} INSERT INTO messaging_inboxmessage (message_id, service, generation,"
                 " source, custodian, type, priority, created_at, envelope, state, run_token,"
                 " owner, attempts, unended_runs, owes_receipt, begun_at, finished_at, last_error,"
-                " signal)"
+                " signal, version)"
                 f" SELECT 'old' || i, 'svc0', 0, 'client', 'client', 'order.paid', 'CRITICAL',"
                 f" '{_OLD}', '{envelope}', 'handled', '', 'x', 0, 0, 0, '{_OLD}', '{_OLD}', '',"
-                " '' FROM n",
+                " '', '' FROM n",
                 limit,
             )
             db.execute("COMMIT")

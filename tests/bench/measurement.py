@@ -184,7 +184,7 @@ class Measurement:
         """Start any program in a session of its own; it is ended with the measurement."""
         log = self.folder / f"output{len(list(self.folder.glob('output*')))}"
         with held_signals():
-            process = Process(*command, env={**self._environment(), **env}, log=log)
+            process = Process(*command, env={**self.environment(), **env}, log=log)
             self._processes.append(process)
         return process
 
@@ -217,7 +217,8 @@ class Measurement:
             SYSTEM_CLOCK.sleep(_POLL_SECONDS)
         self._redis_url = f"redis://127.0.0.1:{port}/0"
 
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
+        """Return what every process of this measurement has in its environment."""
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(_FOREIGN)}
         return {
             **inherited,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, TypeVar
 
-from tests.bench import gateway, growth, health_round, workloads
+from tests.bench import gateway, growth, health_round, pages, workloads
 from tests.bench.arithmetic import Outcome
 from tests.bench.contestants import BUS, CELERY, CELERY_WITH_DJANGO, Contestant
 from tests.bench.counts import Counts
@@ -172,6 +172,20 @@ def _rounds(counts: Counts) -> Iterator[list[Case]]:
         ]
 
 
+def _views(counts: Counts) -> Iterator[list[Case]]:
+    yield [
+        Case(
+            workload="W12",
+            variant=f"{number} viewers",
+            contestant=_EMBEDDED,
+            measure=partial(pages.beside_viewers, viewers=number, counts=counts),
+            durable=True,
+            old_rows=counts.old_rows,
+        )
+        for number in counts.viewers
+    ]
+
+
 def _events(counts: Counts) -> Iterator[list[Case]]:
     for contestant in BUS[:1] if counts.quick else BUS:
         yield [
@@ -203,6 +217,7 @@ _PLANS: Final[dict[str, Plan]] = {
     "W9": _breadths,
     "W10": _http,
     "W11": _rounds,
+    "W12": _views,
     "EVENTS": _events,
 }
 WORKLOADS: Final = tuple(_PLANS)

@@ -96,6 +96,8 @@ TARGETS: Final = (
     # A round over a hundred services lasts as long as its dead ones, little more than 2 s.
     Target(workload="W11", metric="round_s", at_most=4.0),
     Target(workload="W11", metric="peak_mb", at_most=FLAT),
+    Target(workload="W12", metric="publish_us", at_most=1.05),
+    Target(workload="W12", metric="handle_us", at_most=1.05),
     Target(workload="EVENTS", at_least=0.85),
 )
 

@@ -49,17 +49,30 @@ def test_the_printed_login_works(running: Workplace) -> None:
     assert answer.headers["Location"] == "/admin/"
 
 
-def test_flower_listens_where_it_was_said(running: Workplace) -> None:
-    url = f"http://127.0.0.1:{running.flower_port}/"
-    assert f"Flower   {url}" in (running.folder / "stack.log").read_text()
-    assert eventually(lambda: answers(url), 20, "Flower")
+def test_flower_shows_itself_to_who_has_its_password(running: Workplace) -> None:
+    url = f"http://127.0.0.1:{running.flower_port}"
+    printed = (running.folder / "stack.log").read_text()
+    login = re.search(rf"Flower +{url}/  \(flower, password (\S+)\)", printed)
+    assert login is not None
+    assert stat.S_IMODE((running.var_dir / "flower-password").stat().st_mode) == 0o600
+    eventually(lambda: answer(f"{url}/healthcheck") == 200, 20, "Flower")
+    for path in ("/", "/workers", "/tasks", "/broker", "/api/workers", "/api/tasks"):
+        assert answer(url + path) == 401, path
+        assert answer(url + path, ("flower", "wrong")) == 401, path
+        assert answer(url + path, ("flower", login[1])) == 200, path
+    assert answer(f"{url}/api/worker/shutdown/celery@x", method="POST") == 401
+    assert answer(f"{url}/metrics") == 200
+    # Workers that were there to be asked answered all it asked.
+    assert "Inspect method" not in (running.var_dir / "log" / "flower.log").read_text()
 
 
-def answers(url: str) -> bool:
+def answer(url: str, auth: tuple[str, str] | None = None, method: str = "GET") -> int | None:
     try:
-        return httpx.get(url, trust_env=False, follow_redirects=True).is_success
+        return httpx.request(
+            method, url, auth=auth, trust_env=False, follow_redirects=True
+        ).status_code
     except httpx.TransportError:
-        return False
+        return None
 
 
 def test_a_second_stack_in_the_same_folder_is_refused_in_one_line(running: Workplace) -> None:

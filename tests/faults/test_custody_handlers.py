@@ -70,6 +70,8 @@ def test_what_kills_its_process_is_parked_after_3_and_holds_up_nothing(
     ((error,),) = ledger.rows("SELECT error FROM gateway_app_deadletter")
     assert "signal 9" in error
     assert ledger.messages_with_effect == 100
+    deaths = "SELECT first, last FROM messaging_failedround WHERE died_run != '' ORDER BY first"
+    assert ledger.rows(deaths) == [(1, 1), (2, 2), (3, 3)]
 
 
 def test_a_critical_broadcast_waits_for_the_subscriber_that_is_down(

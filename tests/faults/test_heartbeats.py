@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from messaging import codec
+from messaging.histogram import bucket_of
 from messaging.registration import ANNOUNCE
 from tests.support.installation import Installation
 from tests.support.waiting import eventually
@@ -53,7 +54,7 @@ def test_a_check_that_hangs_is_told_as_failing_by_heartbeats_that_go_on(
 
 
 @pytest.mark.parametrize("pool", ["threads", "prefork"])
-def test_the_load_of_a_worker_is_told(
+def test_the_load_of_a_worker_and_what_it_has_handled_are_told(
     installation: Installation, heartbeats: Any, pool: str
 ) -> None:
     installation.start_worker("probe", concurrency=2, MESSAGING_WORKER_POOL=pool)
@@ -61,13 +62,27 @@ def test_the_load_of_a_worker_is_told(
     for _ in range(3):
         sender.send_to_service("probe", "work", {})
     sender.send_to_service("probe", "work", {"seconds": 3})
+    sender.send_to_service("probe", "reject", {})
+
+    def flow(message_type: str) -> list[dict[str, Any]]:
+        told = [row for heartbeat in heartbeats() for row in heartbeat.get("flow", ())]
+        return [row for row in told if row["type"] == message_type]
 
     def load() -> dict[str, Any]:
         return dict(heartbeats()[-1]["load"]) if heartbeats() else {}
 
     eventually(lambda: load().get("busy") == 1 and load()["oldest_seconds"] > 1)
-    assert (load()["consumed"], load()["capacity"]) == (4, 2)
+    assert (load()["consumed"], load()["capacity"]) == (5, 2)
     eventually(lambda: (load()["busy"], load()["oldest_seconds"]) == (0, 0.0))
+    eventually(lambda: sum(row["count"] for row in flow("work")) == 4)
+    longest = [max(number for number, _ in row["handling"]) for row in flow("work")]
+    # A pool of processes tells a moment later that it has begun.
+    assert bucket_of(2.5) <= max(longest) <= bucket_of(20.0)
+    told = {(row["source"], row["kind"], row["priority"]) for row in flow("work")}
+    assert told == {("tester", "command", "NORMAL")}
+    (rejected,) = eventually(lambda: flow("reject"))
+    assert (rejected["count"], rejected["failures"]) == (1, 1)
+    assert "this will never do" in rejected["last_error"]
 
 
 def test_a_worker_that_takes_no_messages_any_more_can_be_told_by_its_load(

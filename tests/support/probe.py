@@ -1,7 +1,7 @@
 """A service whose handlers write down what they do; run by `celery -A tests.support.probe worker`.
 
 PROBE_SERVICE names it, PROBE_PATTERNS lists what else it subscribes to, PROBE_JOURNAL is its file.
-PROBE_HANGS gives it a health check that never ends.
+PROBE_HANGS gives it a health check that never ends, PROBE_BROKEN a mistake in one handler.
 """
 
 import os
@@ -99,6 +99,13 @@ def fail_twice(data: Any, message: Envelope) -> None:
     journal.write(event="attempt", id=message.id, attempt=message.attempt)
     if message.attempt < 3:
         raise ValueError("not yet")
+
+
+@communicator.on_message("invoice.create", retry=RetryPolicy(immediate=1, delayed=0))
+def create_invoice(data: Any, message: Envelope) -> None:
+    if "PROBE_BROKEN" in os.environ:
+        raise KeyError("vat_rate")
+    journal.write(event="handled", id=message.id, type=message.type, data=data)
 
 
 @communicator.on_message("reject")

@@ -1,5 +1,8 @@
+import os
+
 import pytest
 
+from messaging import codec
 from messaging.answers import AnsweredRequests, error_from, error_reply_to, reply_to
 from messaging.errors import AlreadySettled, InvalidData, NoHandler, Reject, RemoteError
 from tests.unit.test_codec import an_envelope
@@ -71,3 +74,10 @@ def test_only_so_many_are_remembered() -> None:
             pass
     assert "0" not in answered
     assert "10000" in answered
+
+
+def test_an_error_may_say_what_no_message_can_hold() -> None:
+    reply = error_reply_to(an_envelope(), "b", ValueError(os.fsdecode(b"caf\xe9") + "\x00"))
+    error = error_from(codec.decode(codec.encode(reply, None)))
+    assert error is not None
+    assert error.message == "caf\\udce9\\x00"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from messaging import MessagingConfig, ServiceCommunicator, codec
+from messaging import MessagingConfig, Route, ServiceCommunicator, codec
 from messaging.envelope import Envelope
 from tests.support.waiting import eventually
 
@@ -88,3 +88,54 @@ def test_heartbeats_survive_whatever_fails(
     (registration,) = said("service.register")
     where = ("name", "id", "version", "host", "port", "healthEndpoint")
     assert [heartbeat[key] for key in where] == [registration[key] for key in where]
+
+
+def test_routes_that_nothing_will_answer_are_warned_of(
+    service: ServiceCommunicator, caplog: pytest.LogCaptureFixture
+) -> None:
+    routes = [
+        Route(path="/api/known", methods=("GET",), message="known.type"),
+        Route(path="/api/unknown", methods=("GET",), message="unknown.type"),
+        Route(path="/api/web", methods=("GET",)),
+    ]
+    other = ServiceCommunicator("y", routes=routes, config=service.bus.config)
+    other.on_message("known.*")(print)
+    other.presence.start()
+    eventually(lambda: len(caplog.records) >= 2)
+    other.presence.stop()
+    other.close()
+    texts = [record.getMessage() for record in caplog.records]
+    assert [text.split("the route ")[1].split()[0] for text in texts] == [
+        "/api/unknown",
+        "/api/web",
+    ]
+
+
+def test_what_cannot_be_told_of_the_flow_stops_no_heartbeat(
+    service: ServiceCommunicator,
+    said: Callable[[str], list[Any]],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    rows: list[list[dict[str, Any]]] = [
+        [{"last_error": "\ud800"}],
+        [{"last_error": "x" * 300_000}],
+        [{"count": 1}],
+    ]
+
+    def flow(*, is_last: bool) -> list[dict[str, Any]]:
+        return [{"is_last": True}] if is_last else rows.pop(0)
+
+    service.presence.flow_of = flow
+    service.presence.start()
+    for number in range(1, 4):
+        service.presence._is_due.set()
+        eventually(lambda number=number: len(said("service.announce")) == number)
+    assert [heartbeat.get("flow") for heartbeat in said("service.announce")] == [
+        None,
+        None,
+        [{"count": 1}],
+    ]
+    assert caplog.text.count("cannot tell what it has handled") == 2
+    service.presence.stop()
+    (farewell,) = said("service.deregister")
+    assert farewell["flow"] == [{"is_last": True}]

@@ -1,5 +1,6 @@
 """What becomes of messages that are worth nothing once they are late."""
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ from messaging.custody.arrival import ONLY_COPY, Arrival
 from messaging.envelope import Envelope
 from messaging.models import InboxMessage, OutboxMessage
 from messaging.receiver import Receiver, limit_seconds
-from messaging.registration import ANNOUNCE, HEALTH_ROUND
+from messaging.registration import ANNOUNCE, DEAD_LETTER, HEALTH_ROUND
+from messaging.retry import RetryPolicy
 from tests.unit.custody.test_inbox import critical
 
 pytestmark = pytest.mark.django_db
@@ -69,3 +71,27 @@ def test_only_runs_that_are_on_record_have_a_limit(service: ServiceCommunicator)
         limit_seconds(service, a_message("nobody's", custodian="a"), ONLY_COPY),
     ]
     assert limits == [1800, 300, 1800, float("inf"), float("inf")]
+
+
+@pytest.fixture
+def _unlogged() -> Iterator[None]:
+    """What is logged travels with a test's report, and xdist cannot hold every text."""
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+@pytest.mark.usefixtures("_unlogged")
+@pytest.mark.parametrize(
+    "error", [Reject("caf\udce9 \x00"), UnicodeError("\ud800")], ids=["refused", "failed"]
+)
+def test_what_fails_with_a_text_that_no_message_can_hold_is_parked_all_the_same(
+    error: Exception, service: ServiceCommunicator
+) -> None:
+    @service.on_message("work", retry=RetryPolicy(immediate=1, delayed=0))
+    def handle(_data: Any) -> None:
+        raise error
+
+    outcome = Receiver(service).receive(a_message("work"), ONLY_COPY)
+    assert outcome.is_settled, outcome.error
+    assert OutboxMessage.objects.filter(type=DEAD_LETTER).count() == 1

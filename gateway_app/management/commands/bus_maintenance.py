@@ -9,19 +9,19 @@ from django.core.management.base import CommandParser
 
 from gateway_app.commands import BusCommand, host_user
 from gateway_app.models import Service, ServiceInstance
-from gateway_app.registry.maintenance import end_maintenance, set_maintenance
+from gateway_app.registry.maintenance import LONGEST, end_maintenance, set_maintenance
 from gateway_app.registry.wording import instant_text
 from messaging.envelope import utc_now
 
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-#: Whoever is away for longer is gone.
-LONGEST: Final = timedelta(days=31)
 
 
 class Command(BusCommand):
     """Sets or ends maintenance."""
 
-    help = "Take a service, or one instance of it, out for a while: it gets no requests."
+    help = (
+        "Take a service, or one instance of it, out for a while: the gateway sends it no requests."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add what is meant, and for how long."""
@@ -29,6 +29,7 @@ class Command(BusCommand):
         parser.add_argument(
             "--instance", metavar="ID", help="only this instance; the beginning of its id will do"
         )
+        parser.add_argument("--reason", default="", metavar="TEXT", help="why, for the record")
         action = parser.add_mutually_exclusive_group(required=True)
         action.add_argument(
             "--for", dest="duration", type=duration, metavar="T", help="for so long, such as 30m"
@@ -44,7 +45,9 @@ class Command(BusCommand):
             self.stdout.write(f"{target}: no maintenance any more")
             return
         until = now + options["duration"]
-        set_maintenance(target, until, actor=host_user(), now=now)
+        set_maintenance(
+            target, until, actor=host_user(), now=now, reason=options["reason"].strip()
+        )
         self.stdout.write(f"{target}: in maintenance until {instant_text(until, now)}")
 
 

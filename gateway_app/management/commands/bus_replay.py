@@ -10,6 +10,7 @@ from gateway_app.canary import Plan, replay_all
 from gateway_app.commands import BusCommand, add_filters, host_user, positive
 from gateway_app.models import DeadLetterState
 from gateway_app.progress import Progress
+from gateway_app.replay_outcomes import has_been_done
 
 
 class Command(BusCommand):
@@ -47,7 +48,10 @@ class Command(BusCommand):
             help="not dead letters but broadcasts under custody that this service has not had",
         )
         parser.add_argument(
-            "--force", action="store_true", help="also what may have been handled before"
+            "--force",
+            action="store_true",
+            help="also what may have been handled before; without it, and without --as-new, what "
+            "was handled after it had been parked, or was sent with other data, is skipped",
         )
 
     def run(self, options: dict[str, Any]) -> None:
@@ -58,7 +62,7 @@ class Command(BusCommand):
             self._replay(options)
 
     def _resend(self, options: dict[str, Any]) -> None:
-        for name in ("reason", "canary", "as_new", "force", "rate"):
+        for name in ("reason", "fingerprint", "canary", "as_new", "force", "rate"):
             if options[name]:
                 raise ValueError(f"--{name.replace('_', '-')} is for dead letters")
         if options["to"]:
@@ -79,6 +83,10 @@ class Command(BusCommand):
         if options["canary"] and options["as_new"]:
             raise ValueError("--canary follows messages by their ids, which --as-new changes")
         found = deadletters.find({**options, "state": DeadLetterState.PARKED})
+        skipped = 0
+        if not (options["force"] or options["as_new"]):
+            skipped = found.filter(has_been_done()).count()
+            found = found.exclude(has_been_done())
         letters = list(found[: options["limit"]])
         if options["dry_run"]:
             for letter in letters:
@@ -94,4 +102,8 @@ class Command(BusCommand):
         )
         with Progress(len(letters), sys.stderr) as progress:
             count = replay_all(letters, plan, lambda _letter: progress.step())
-        self.stdout.write(f"{count} replayed.")
+        self.stdout.write(f"{count} replayed{_and_skipped(skipped)}.")
+
+
+def _and_skipped(count: int) -> str:
+    return f", {count} skipped: handled or sent with other data meanwhile" if count else ""

@@ -55,6 +55,9 @@ def _service_row(shown: ServiceView, left_at: datetime | None, now: datetime) ->
     cause = "" if shown.instances else "no instance"
     if left_at is not None:
         cause += f"; the last one left {duration_text((now - left_at).total_seconds())} ago"
+    if shown.pause is not None:
+        does = "drains, to be paused" if shown.pause.is_draining else "paused"
+        cause = "; ".join(filter(None, (cause, f"{does}: {shown.pause.reason}")))
     return (
         shown.service.name,
         shown.state,

@@ -19,6 +19,8 @@ from messaging import ServiceCommunicator
 from messaging.clock import SYSTEM_CLOCK
 
 ADMIN_NAME: Final = "admin"
+#: Its process, and who may look at it.
+FLOWER: Final = "flower"
 #: Pause between looks at logs and processes: a person does not see it.
 LOOK_SECONDS: Final = 0.2
 
@@ -46,9 +48,13 @@ class Command(BaseCommand):
         password = ensure_admin(settings.VAR_DIR)
         try:
             with _make_stack(communicator, lock) as stack:
-                stack.start()
+                first = [name for name in stack.processes if name != FLOWER]
+                stack.start(*first)
                 self.stdout.write(f"Starting {', '.join(stack.processes)} …")
                 stack.wait_until_ready()
+                if FLOWER in stack.processes:
+                    # It asks the workers once, and warns of each question that none answers.
+                    stack.start(FLOWER)
                 self._introduce(stack, communicator, password)
                 self._watch(stack)
         finally:
@@ -60,8 +66,9 @@ class Command(BaseCommand):
         login = f"{ADMIN_NAME}, {f'password {password}' if password else 'password as you set it'}"
         rows = {
             "Gateway": f"{stack.gateway_url}/",
-            "Admin": f"{stack.gateway_url}/admin/  ({login})",
-            "Flower": f"http://127.0.0.1:{settings.FLOWER_PORT}/",
+            "Operator pages": f"{stack.gateway_url}/ops/  ({login})",
+            "Admin": f"{stack.gateway_url}/admin/  (the same login)",
+            "Flower": f"http://127.0.0.1:{settings.FLOWER_PORT}/  ({_flower_login()})",
             "Broker": communicator.bus.connection().as_uri(),  # without the password
             "Logs": str(settings.VAR_DIR / "log"),
         }
@@ -85,7 +92,10 @@ def _make_stack(communicator: ServiceCommunicator, lock: int) -> Stack:
         directory=settings.BASE_DIR,
         log_dir=settings.VAR_DIR / "log",
         environment=child_environment(
-            GATEWAY_PORT=str(settings.GATEWAY_PORT), FLOWER_PORT=str(settings.FLOWER_PORT)
+            GATEWAY_PORT=str(settings.GATEWAY_PORT),
+            FLOWER_PORT=str(settings.FLOWER_PORT),
+            FLOWER_BASIC_AUTH=settings.FLOWER_BASIC_AUTH
+            or f"{FLOWER}:{ensure_password(_flower_file())}",
         ),
         communicator=communicator,
         gateway_url=f"http://127.0.0.1:{settings.GATEWAY_PORT}",
@@ -102,11 +112,26 @@ def ensure_admin(var_dir: Path) -> str | None:
     users = get_user_model().objects
     file = var_dir / "admin-password"
     if not users.filter(username=ADMIN_NAME).exists():
-        if not file.exists():
-            with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as secret:
-                secret.write(secrets.token_urlsafe(12))
-        users.create_superuser(ADMIN_NAME, password=file.read_text())
+        users.create_superuser(ADMIN_NAME, password=ensure_password(file))
     return file.read_text() if file.exists() else None
+
+
+def ensure_password(file: Path) -> str:
+    """Return the password in a file, made at random and with mode 0600 where there is none."""
+    if not file.exists():
+        with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as secret:
+            secret.write(secrets.token_urlsafe(12))
+    return file.read_text()
+
+
+def _flower_file() -> Path:
+    return Path(settings.VAR_DIR) / "flower-password"
+
+
+def _flower_login() -> str:
+    if settings.FLOWER_BASIC_AUTH:
+        return "login as FLOWER_BASIC_AUTH says"
+    return f"{FLOWER}, password {ensure_password(_flower_file())}"
 
 
 def _require_ports() -> None:

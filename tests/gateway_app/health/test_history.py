@@ -1,13 +1,16 @@
 """Health checks added up by minute and hour, and the removal of what is old."""
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 from django.db import connection
 
+from gateway_app import removing
 from gateway_app.health import history
 from gateway_app.health.history import Tally
 from gateway_app.models import HealthRecord, HealthSummary, Resolution, Service, State
+from gateway_app.removing import remove_oldest
 
 pytestmark = pytest.mark.django_db
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
@@ -42,11 +45,11 @@ def test_checks_add_up_in_their_minute_and_hour() -> None:
     assert rows(Resolution.HOUR) == [("a", NOON, 5, 1, 1.875, 1.0), ("b", NOON, 1, 1, 0.0, 0.0)]
 
 
-def test_a_sweep_removes_what_is_too_old_and_no_more_than_a_few_thousand_rows(
+def test_a_sweep_removes_what_is_too_old_and_ends_when_its_time_is_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(history, "MOST_SWEPT", 20)
-    monkeypatch.setattr(history, "SWEPT_AT_ONCE", 10)
+    monkeypatch.setattr(removing, "SWEEP_SECONDS", 0.0)
+    monkeypatch.setattr(history, "remove_oldest", partial(remove_oldest, at_once=20))
     service = Service.objects.create(name="a")
     ages = {Resolution.MINUTE: 7, Resolution.HOUR: 90}
     for resolution, days in ages.items():
@@ -64,6 +67,7 @@ def test_a_sweep_removes_what_is_too_old_and_no_more_than_a_few_thousand_rows(
     for resolution in ages:
         kept = HealthSummary.objects.filter(resolution=resolution)
         assert kept.count() == 7
+    monkeypatch.undo()
     assert history.sweep(NOON) == 3 * 4
     assert history.sweep(NOON) == 0
     assert HealthRecord.objects.count() == HealthSummary.objects.count() / 2 == 3

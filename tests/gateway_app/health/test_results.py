@@ -65,6 +65,11 @@ def test_the_last_result_is_kept_with_its_answer_and_a_record_only_says_somethin
         "answer": {"status": "UP"},
     }
     assert HealthRecord.objects.count() == 1
+    # Another reason to be UP is no news.
+    assert keep_all({"a": Result(State.UP, "busy: takes other messages")}, 2) == set()
+    service.refresh_from_db()
+    assert service.last_health["cause"] == "busy: takes other messages"
+    assert HealthRecord.objects.count() == 1
 
 
 def test_hundreds_of_services_are_written_in_a_few_transactions() -> None:

@@ -1,3 +1,4 @@
+import asyncio
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -8,7 +9,7 @@ from django.test import Client
 from gateway_app import bus
 from gateway_app.http import openapi
 from gateway_app.http.application import Gateway, with_cors
-from gateway_app.http.routing import RoutingCache
+from gateway_app.http.routing import Routing, RoutingCache
 from gateway_app.registry import register
 from messaging import BrokerUnavailable, RemoteError, RequestTimeout, ServiceNotFound
 from messaging.models import OutboxMessage
@@ -115,6 +116,82 @@ def test_what_cannot_be_a_request_is_problem_json(
         assert "GET, HEAD" in response.headers["allow"]
 
 
+@pytest.mark.parametrize(
+    ("headers", "said"),
+    [
+        ([("host", "localhost"), ("host", "localhost")], "host"),
+        ([("content-type", "application/json"), ("content-type", "text/plain")], "content-type"),
+        ([("prefer", "respond-async"), ("idempotency-key", "a"), ("idempotency-key", "b")], "key"),
+        ([("idempotency-key", "a")], "Prefer: respond-async"),
+    ],
+)
+def test_headers_that_mean_two_things_or_promise_what_is_not_kept_are_refused(
+    client: AsgiClient, headers: list[tuple[str, str]], said: str
+) -> None:
+    refused = client.post("/api/orders/7", content=b"{}", headers=headers)
+    assert refused.status_code == 400, refused.text
+    assert said in refused.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ('{"a": 1, "a": 2}', "a name twice"),
+        ('{"a": ' + "9" * 5000 + "}", "a number in the body is too long"),
+        ("[" * 100_000, "nested too deep"),
+        ('{"a": NaN}', "NaN is no JSON value"),
+    ],
+)
+def test_what_is_json_only_to_some_is_refused_in_words_of_its_own(
+    client: AsgiClient, body: str, said: str
+) -> None:
+    refused = client.post(
+        "/api/orders/7", content=body, headers={"content-type": "application/json"}
+    )
+    assert refused.status_code == 400
+    assert said in refused.json()["detail"]
+    assert "sys." not in refused.text
+
+
+def test_a_request_in_hand_when_the_server_stops_is_told_that_its_outcome_is_unknown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sent: list[Any] = []
+
+    async def request_async(*_: Any, **__: Any) -> Any:
+        await asyncio.Event().wait()
+
+    async def receive() -> Any:
+        await asyncio.Event().wait()
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def scenario() -> None:
+        gateway = Gateway(bus.communicator.bus.config, RoutingCache())
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": "/api/users/7",
+            "raw_path": b"/api/users/7",
+            "query_string": b"",
+            "headers": [(b"host", b"localhost")],
+            "client": ("10.0.0.1", 1),
+        }
+        await gateway._routing.current()
+        serving = asyncio.ensure_future(gateway(scope, receive, send))
+        await asyncio.sleep(0.01)
+        serving.cancel()
+        await serving
+        await gateway.close()
+
+    monkeypatch.setattr(bus.communicator, "request_async", request_async)
+    asyncio.run(scenario())
+    head, body = sent
+    assert head["status"] == 504
+    assert "unknown" in json.loads(body["body"])["detail"]
+
+
 def test_a_host_that_is_not_ours_is_refused(client: AsgiClient) -> None:
     refused = client.get("/api/users/7", headers={"host": "evil.example"})
     assert refused.status_code == 400
@@ -139,6 +216,22 @@ def test_what_the_bus_reports_has_its_status(
     response = client.get("/api/users/7")
     assert response.status_code == status
     assert (status == 503) is ("Retry-After" in response.headers)
+
+
+def test_what_a_service_says_when_it_breaks_is_not_for_clients(
+    client: AsgiClient, answers: list[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    answers += [
+        RemoteError("OperationalError", "password=hunter2"),
+        RemoteError("Reject", "no such user", code="not_found"),
+    ]
+    broken = client.get("/api/users/7")
+    assert (broken.status_code, broken.json()["detail"]) == (502, "the service failed")
+    assert "hunter2" not in broken.text
+    assert "OperationalError" not in broken.text
+    assert "hunter2" in caplog.text  # the gateway's operators see it
+    refused = client.get("/api/users/7").json()
+    assert (refused["detail"], refused["code"]) == ("no such user", "not_found")
 
 
 def test_respond_async_is_a_durable_message_with_a_status(client: AsgiClient) -> None:
@@ -184,6 +277,22 @@ def test_pages_of_other_origins_may_call_only_if_they_are_allowed() -> None:
 def test_options_without_a_route_says_what_there_is(client: AsgiClient) -> None:
     response = client.options("/api/users/7")
     assert (response.status_code, response.headers["allow"]) == (204, "GET, HEAD, PUT, OPTIONS")
+
+
+def test_the_openapi_document_is_written_once_for_all_who_ask(
+    client: AsgiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[int] = []
+    write = openapi.document_bytes
+
+    def counted(routing: Routing) -> bytes:
+        written.append(routing.revision)
+        return write(routing)
+
+    monkeypatch.setattr(openapi, "document_bytes", counted)
+    answers = client.gets(openapi.PATH, times=5)
+    assert len({answer.content for answer in answers}) == 1
+    assert len(written) == 1
 
 
 def test_the_routes_are_an_openapi_document(client: AsgiClient) -> None:

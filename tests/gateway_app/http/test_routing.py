@@ -8,6 +8,7 @@ from django.db import DatabaseError, connection
 from pytest_django import DjangoAssertNumQueries
 
 from gateway_app import registry
+from gateway_app.http import routing
 from gateway_app.http.database import THREADS, in_database, in_routing_thread
 from gateway_app.http.matching import NoSuchPath
 from gateway_app.http.routing import (
@@ -149,6 +150,25 @@ def test_a_slow_database_holds_no_request_up(caplog: pytest.LogCaptureFixture) -
     with caplog.at_level(logging.WARNING, "gateway_app.http.routing"):
         asyncio.run(scenario())
     assert len(caplog.records) == 1
+
+
+def test_the_first_picture_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routing, "FIRST_SECONDS", 0.05)
+    may_answer = threading.Event()
+
+    def from_database(known: Routing) -> Routing:
+        assert may_answer.wait(60)
+        return known
+
+    async def scenario() -> None:
+        cache = RoutingCache(from_database)
+        with pytest.raises(DatabaseError, match="no answer"):
+            await cache.current()
+        may_answer.set()
+        await cache.close()
+        assert await cache.current() is NOTHING
+
+    asyncio.run(scenario())
 
 
 def test_routing_is_read_while_durable_sends_wait_for_the_database() -> None:

@@ -138,6 +138,16 @@ def test_a_schema_may_be_of_any_valid_form() -> None:
     assert Schema('{"properties": [1]}').typed({"x": "1"}) == {"x": "1"}
 
 
+def test_where_it_is_wrong_is_a_json_pointer() -> None:
+    schema = Schema('{"additionalProperties": {"items": {"type": "integer"}}, "minProperties": 1}')
+    with pytest.raises(Problem) as refused:
+        schema.check({"a/b~c": [1, "two"]})
+    assert [each["pointer"] for each in refused.value.members["errors"]] == ["/a~1b~0c/1"]
+    with pytest.raises(Problem) as empty:
+        schema.check({})
+    assert [each["pointer"] for each in empty.value.members["errors"]] == [""]
+
+
 def test_halves_of_characters_in_the_data_are_told_of() -> None:
     schema = Schema('{"additionalProperties": {"type": "integer"}}')
     with pytest.raises(Problem) as refused:

@@ -7,7 +7,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from gateway_app import registry
+from gateway_app import deploys, registry
 from gateway_app.models import OfferedSet, Route, Service, ServiceInstance
 from gateway_app.registry import forgetting
 from gateway_app.registry.registrations import Registration
@@ -70,6 +70,16 @@ def test_a_canary_that_offers_less_takes_nothing_away_and_leaves_nothing_behind(
     assert OfferedSet.objects.count() == 1
 
 
+def test_another_version_is_on_record_once_and_the_first_is_none() -> None:
+    register("old", 1, OLD)
+    assert deploys.between(NOW, utc_now(), "", 9) == []
+    register("canary", 2, CANARY)
+    register("another", 3, CANARY)
+    (found,) = deploys.between(NOW, utc_now(), "shop", 9)
+    assert (found.service, found.versions) == ("shop", "1 → 2")
+    assert deploys.between(NOW, utc_now(), "other", 9) == []
+
+
 def test_what_only_one_offered_goes_with_it_and_the_last_one_leaves_all() -> None:
     register("canary", 0, CANARY)
     register("old", 1, OLD)
@@ -116,10 +126,11 @@ def test_a_repeated_registration_writes_no_offers_and_reads_no_route_of_others()
     assert about
     assert not [text for text in about if not text.startswith("SELECT")]
     (of_others,) = {text for text in about if '"shape" IN' in text}
-    with connection.cursor() as cursor:
-        cursor.execute(f"EXPLAIN QUERY PLAN {of_others}")
-        plan = " ".join(str(row) for row in cursor.fetchall())
-    assert "gateway_app_route USING INDEX" in plan.replace("COVERING ", "")
+    if connection.vendor == "sqlite":  # plans of a small table say nothing elsewhere
+        with connection.cursor() as cursor:
+            cursor.execute(f"EXPLAIN QUERY PLAN {of_others}")
+            plan = " ".join(str(row) for row in cursor.fetchall())
+        assert "gateway_app_route USING INDEX" in plan.replace("COVERING ", "")
     assert not [text for text in about if '"gateway_app_route"' in text and "WHERE" not in text]
 
 

@@ -47,11 +47,11 @@ def test_the_state_is_that_of_the_worst_fact_and_its_cause_is_named(
 @pytest.mark.parametrize("facts", [{}, {"heard": State.DOWN}, PROBED, {"wedged": "x"}])
 def test_maintenance_hides_what_is_wrong_until_its_end(facts: dict[str, Any]) -> None:
     until = NOW + timedelta(minutes=30)
-    expected = (State.MAINTENANCE, "maintenance until 12:30 UTC")
+    expected = (State.MAINTENANCE, "maintenance until 12:30:00 UTC")
     assert verdict(maintenance_until=until, **facts) == expected
     assert verdict(maintenance_until=NOW, **facts) == verdict(**facts)
 
 
 def test_an_end_on_another_day_is_shown_with_its_date() -> None:
     until = NOW + timedelta(days=1)
-    assert verdict(maintenance_until=until)[1] == "maintenance until 2026-02-01 12:00 UTC"
+    assert verdict(maintenance_until=until)[1] == "maintenance until 2026-02-01 12:00:00 UTC"

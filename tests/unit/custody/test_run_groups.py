@@ -96,9 +96,10 @@ def test_subscribers_of_the_signal_hear_of_it_when_it_is_on_record(groups: RunGr
     message_handled.connect(hear)
     try:
         handle_all(expect(groups, "1", "2"))
+        groups.wait(5)  # on a slow machine the late thread tells of the first one
     finally:
         message_handled.disconnect(hear)
-    assert heard == [("1", "handled"), ("2", "handled")]
+    assert sorted(heard) == [("1", "handled"), ("2", "handled")]
 
 
 def test_what_was_delivered_before_begins_alone(groups: RunGroups) -> None:
