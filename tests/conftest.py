@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,8 @@ import pytest
 from django.db import connections
 
 from tests.support.brokers import BROKERS, Features, broker_at, require
-from tests.support.installation import ROOT, Installation
+from tests.support.forked import run
+from tests.support.installation import Installation
 
 
 @pytest.fixture(scope="session")
@@ -52,9 +51,8 @@ def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("database")
     env = {key: value for key, value in os.environ.items() if key != "DATABASE_URL"}
     env |= {"VAR_DIR": str(folder), "DJANGO_SETTINGS_MODULE": "gateway_app.settings"}
-    subprocess.run(
-        [sys.executable, "manage.py", "migrate", "--verbosity=0"], cwd=ROOT, env=env, check=True
-    )
+    command = ("python", "manage.py", "migrate", "--verbosity=0")
+    run(*command, env=env, folder=folder).check_returncode()
     return folder / "gateway.sqlite3"
 
 

@@ -2,8 +2,6 @@
 
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,8 +11,9 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from tests.browser.chromium import ARGUMENTS, executable
 from tests.browser.operator import MAKE_USERS, Operator
 from tests.support.brokers import Features
+from tests.support.forked import run
 from tests.support.http_stack import HttpStack
-from tests.support.installation import ROOT, Installation
+from tests.support.installation import Installation
 
 #: Beside other tests everything takes its time.
 expect.set_options(timeout=15_000)
@@ -48,9 +47,8 @@ def staffed_database(tmp_path_factory: pytest.TempPathFactory, migrated_database
     shutil.copy(migrated_database, database)
     env = {key: value for key, value in os.environ.items() if key != "DATABASE_URL"}
     env |= {"VAR_DIR": str(folder), "DJANGO_SETTINGS_MODULE": "gateway_app.settings"}
-    subprocess.run(
-        [sys.executable, "manage.py", "shell", "-c", MAKE_USERS], cwd=ROOT, env=env, check=True
-    )
+    command = ("python", "manage.py", "shell", "-c", MAKE_USERS)
+    run(*command, env=env, folder=folder).check_returncode()
     return database
 
 

@@ -11,8 +11,8 @@ from tests.support.installation import Installation
 from tests.support.processes import Process
 from tests.support.waiting import eventually
 
-#: 2000 messages and 20 kills say more and take four times as long: for a run of its own.
-COUNT = int(os.environ.get("TEST_MESSAGES", "1000"))
+#: 2000 messages and 20 kills say more and take five times as long: for a run of its own.
+COUNT = int(os.environ.get("TEST_MESSAGES", "500"))
 KILLS = int(os.environ.get("TEST_KILLS", "6"))
 
 

@@ -14,8 +14,8 @@ from tests.support.outage import Outage, make_vhost, proxied, rabbitmqctl, wipe
 from tests.support.processes import Process
 from tests.support.waiting import eventually
 
-#: 2000 say more and take twice as long: for a run of its own.
-COUNT = int(os.environ.get("TEST_MESSAGES", "1000"))
+#: 2000 say more and take three times as long: for a run of its own.
+COUNT = int(os.environ.get("TEST_MESSAGES", "500"))
 #: How long the broker is away while messages are sent; a longer one costs time, nothing else.
 OUTAGE_SECONDS = float(os.environ.get("TEST_OUTAGE_SECONDS", "3"))
 #: The promise, at default settings.

@@ -1,8 +1,6 @@
 """What is sent to a service that is known to be down waits in the database, not on the broker."""
 
 import json
-import subprocess
-import sys
 from typing import Any
 
 import pytest
@@ -10,7 +8,7 @@ import pytest
 from messaging.custody.link import Link
 from tests.faults.conftest import Ledger
 from tests.faults.test_custody_handlers import start_gateway
-from tests.support.installation import ROOT, Installation
+from tests.support.installation import Installation
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.slow
@@ -22,15 +20,9 @@ SERVING = "SELECT count(*) FROM gateway_app_serviceinstance WHERE left_at IS NUL
 
 
 def send_from_the_gateway(installation: Installation, messages: list[dict[str, Any]]) -> list[str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.support.gateway_sender"],
-        cwd=ROOT,
-        env=installation.environment(),
-        input="".join(json.dumps(message) + "\n" for message in messages),
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
+    lines = "".join(json.dumps(message) + "\n" for message in messages)
+    done = installation.run("python", "-m", "tests.support.gateway_sender", text=lines)
+    done.check_returncode()
     return done.stdout.split()
 
 

@@ -5,9 +5,23 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 BIN = Path(sys.executable).parent
+
+
+class Program(Protocol):
+    """What is used of `subprocess.Popen`."""
+
+    pid: int
+
+    def poll(self) -> int | None:
+        """Return its exit code; None while it runs."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Return its exit code; subprocess.TimeoutExpired if it runs on, after seconds."""
 
 
 class Process:
@@ -15,11 +29,14 @@ class Process:
 
     def __init__(self, *command: str, env: dict[str, str], log: Path) -> None:
         self.log = log
-        with log.open("ab") as output:
-            self._popen = subprocess.Popen(
+        self._popen = self._begin(command, env)
+        self.pid = self._popen.pid
+
+    def _begin(self, command: Sequence[str], env: dict[str, str]) -> Program:
+        with self.log.open("ab") as output:
+            return subprocess.Popen(
                 command, env=env, stdout=output, stderr=output, start_new_session=True
             )
-        self.pid = self._popen.pid
 
     def is_running(self) -> bool:
         return self._popen.poll() is None
