@@ -111,7 +111,7 @@ async def _connect(
     """
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
-    *others, last = [address[0] for *_, address in found]
+    *others, last = [str(address[0]) for *_, address in found]
     for address in others:
         with contextlib.suppress(OSError):  # a refusal, or its time is over: the next has its turn
             async with asyncio.timeout((ends_at - SYSTEM_CLOCK.monotonic()) / 2):
