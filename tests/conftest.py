@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,12 @@ def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = ("python", "manage.py", "migrate", "--verbosity=0")
     run(*command, env=env, folder=folder).check_returncode()
     return folder / "gateway.sqlite3"
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C reach what is started: a shell has its background jobs ignore it, and theirs."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -1,8 +1,8 @@
 """Deliveries to all services by priority, added up by minute and hour: the flow at a glance."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from django.db.models import Q
 
@@ -10,11 +10,6 @@ from gateway_app.flow import rows
 from gateway_app.flow.rows import Deliveries
 from gateway_app.models import FlowOverall, Resolution
 from gateway_app.removing import remove_oldest
-
-_UNIQUE: Final = ("resolution", "at", "priority")
-_SUMS: Final = ("count", "failures", "waiting_json", "handling_json")
-#: Rows in one statement, and levels of one expression; SQLite takes a thousand.
-_CHUNK: Final = 200
 
 
 class Place(NamedTuple):
@@ -42,30 +37,18 @@ def between(
 
 def put(sums: Mapping[Place, Deliveries]) -> None:
     """Add sums to those that are there. For `flow.summaries`, which lets one in at a time."""
-    total = {place: Deliveries() for place in sums}
-    times = sorted({(place.resolution, place.at) for place in sums})
-    for start in range(0, len(times), _CHUNK):
-        wanted = Q(pk__in=[])
-        for resolution, at in times[start : start + _CHUNK]:
-            wanted |= Q(resolution=resolution, at=at)
-        for row in FlowOverall.objects.filter(wanted).order_by():
-            place = Place(row.resolution, row.at, row.priority)
-            if place in total:
-                total[place].add(rows.from_columns(row))
-    for place, deliveries in sums.items():
-        total[place].add(deliveries)
-    FlowOverall.objects.bulk_create(
-        [
-            FlowOverall(**place._asdict(), **rows.to_columns(deliveries))
-            for place, deliveries in total.items()
-        ],
-        batch_size=_CHUNK,
-        update_conflicts=True,
-        unique_fields=_UNIQUE,
-        update_fields=_SUMS,
-    )
+    rows.add_to(FlowOverall, sums, _stored(sums))
 
 
 def sweep(resolution: Resolution, before: datetime) -> None:
     """Remove what is older, the oldest first. Safe to repeat."""
     remove_oldest(FlowOverall.objects.filter(resolution=resolution, at__lt=before).order_by("at"))
+
+
+def _stored(sums: Iterable[Place]) -> Iterator[FlowOverall]:
+    times = sorted({(place.resolution, place.at) for place in sums})
+    for start in range(0, len(times), rows.CHUNK):
+        wanted = Q(pk__in=[])
+        for resolution, at in times[start : start + rows.CHUNK]:
+            wanted |= Q(resolution=resolution, at=at)
+        yield from FlowOverall.objects.filter(wanted).order_by()

@@ -1,7 +1,7 @@
 """Deliveries of one kind of message from one service to another, added up."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -16,6 +16,10 @@ MOST_CHARACTERS: Final = 200
 MOST_ROWS: Final = 500
 #: Of deliveries in one second: sums of them fit into the whole numbers of every database.
 MOST_COUNT: Final = 10**9
+#: The columns of a sum.
+SUMS: Final = ("count", "failures", "waiting_json", "handling_json", "total_json")
+#: Rows in one statement, and levels of one expression; SQLite takes a thousand.
+CHUNK: Final = 200
 #: Seconds since 1970, for some thousand years.
 LAST_SECOND: Final = 10**11
 
@@ -41,6 +45,8 @@ class Deliveries:
     waiting: Histogram = field(default_factory=dict)
     #: Seconds with the handler.
     handling: Histogram = field(default_factory=dict)
+    #: Seconds from sent to handled, attempts before included; of those that were handled.
+    total: Histogram = field(default_factory=dict)
     last_error: str = ""
 
     def add(self, other: "Deliveries") -> None:
@@ -49,6 +55,7 @@ class Deliveries:
         self.failures += other.failures
         histogram.add(self.waiting, other.waiting)
         histogram.add(self.handling, other.handling)
+        histogram.add(self.total, other.total)
         self.last_error = other.last_error or self.last_error
 
 
@@ -59,6 +66,7 @@ class Sums(Protocol):
     failures: Any
     waiting_json: Any
     handling_json: Any
+    total_json: Any
 
 
 class Row(NamedTuple):
@@ -98,6 +106,7 @@ def to_text(rows: Iterable[Row]) -> str:
                 row.deliveries.failures,
                 to_pairs(row.deliveries.waiting),
                 to_pairs(row.deliveries.handling),
+                to_pairs(row.deliveries.total),
                 row.deliveries.last_error,
             )
             for row in rows
@@ -110,17 +119,12 @@ def to_text(rows: Iterable[Row]) -> str:
 def from_text(target: str, text: str) -> Iterator[Row]:
     """Yield the rows that were stored."""
     for second, source, message_type, kind, priority, *numbers, error in json.loads(text):
-        count, failures, waiting, handling = numbers
+        count, failures, *pairs = numbers
+        waiting, handling, total = map(histogram.from_pairs, pairs)
         yield Row(
             second,
             Edge(source, target, message_type, kind, priority),
-            Deliveries(
-                count,
-                failures,
-                histogram.from_pairs(waiting),
-                histogram.from_pairs(handling),
-                error,
-            ),
+            Deliveries(count, failures, waiting, handling, total, error),
         )
 
 
@@ -136,6 +140,7 @@ def to_columns(deliveries: Deliveries) -> dict[str, Any]:
         "failures": deliveries.failures,
         "waiting_json": json.dumps(to_pairs(deliveries.waiting), separators=(",", ":")),
         "handling_json": json.dumps(to_pairs(deliveries.handling), separators=(",", ":")),
+        "total_json": json.dumps(to_pairs(deliveries.total), separators=(",", ":")),
     }
 
 
@@ -147,6 +152,37 @@ def from_columns(stored: Sums) -> Deliveries:
         # Sums have no bound to check: they must be read whatever was added.
         dict(json.loads(stored.waiting_json)),
         dict(json.loads(stored.handling_json)),
+        dict(json.loads(stored.total_json)),
+    )
+
+
+def add_to(table: Any, sums: Mapping[Any, Deliveries], stored: Iterable[Any]) -> None:
+    """Add sums to those that a table has. For `flow.summaries`, which lets one in at a time.
+
+    Args:
+        table: a model with the columns of sums, and one for each field of a place.
+        sums: by place, a named tuple.
+        stored: rows of the table, among them those of these places.
+    """
+    if not sums:
+        return
+    place_of = type(next(iter(sums)))
+    total = {place: Deliveries() for place in sums}
+    for row in stored:
+        place = place_of(*(getattr(row, name) for name in place_of._fields))
+        if place in total:
+            total[place].add(from_columns(row))
+    for place, deliveries in sums.items():
+        total[place].add(deliveries)
+    table.objects.bulk_create(
+        [
+            table(**place._asdict(), **to_columns(deliveries))
+            for place, deliveries in total.items()
+        ],
+        batch_size=CHUNK,
+        update_conflicts=True,
+        unique_fields=place_of._fields,
+        update_fields=SUMS,
     )
 
 
@@ -169,13 +205,15 @@ def _row(target: str, said: Any) -> Row | None:
             failures=_whole(said.get("failures", 0), MOST_COUNT),
             waiting=histogram.from_pairs(map(tuple, said["waiting"])),
             handling=histogram.from_pairs(map(tuple, said["handling"])),
+            total=histogram.from_pairs(map(tuple, said["total"])),
             last_error=storable(str(said.get("last_error", "")))[:MOST_CHARACTERS],
         )
         row = Row(_whole(said["at"], LAST_SECOND), edge, deliveries)
     except (AttributeError, KeyError, TypeError, ValueError):
         return None
-    counted = (sum(deliveries.waiting.values()), sum(deliveries.handling.values()))
-    is_sound = deliveries.failures <= deliveries.count and max(counted) <= deliveries.count
+    histograms = (deliveries.waiting, deliveries.handling, deliveries.total)
+    counted = max(sum(each.values()) for each in histograms)
+    is_sound = deliveries.failures <= deliveries.count and counted <= deliveries.count
     return row if is_sound and deliveries.count else None
 
 

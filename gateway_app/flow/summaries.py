@@ -29,12 +29,10 @@ ROWS_AT_ONCE: Final = 500
 #: Kinds of messages that are told apart of one service in a minute or hour; what has no room is
 #: counted without its source and type. Types with ids in them would be without number.
 MOST_EDGES: Final = 200
-#: Names in one query; SQLite takes expressions a thousand levels deep.
-_CHUNK: Final = 200
 #: Whoever adds up holds it, so that two do not add to the same row.
 _ROLE: Final = "flow"
 _UNIQUE: Final = ("resolution", "at", "target", "source", "type", "kind", "priority")
-_SUMS: Final = ("count", "failures", "waiting_json", "handling_json", "last_error")
+_SUMS: Final = (*rows.SUMS, "last_error")
 
 
 class Key(NamedTuple):
@@ -146,7 +144,7 @@ def _put(sums: Mapping[Key, Deliveries]) -> None:
         changed.add(key)
     FlowSummary.objects.bulk_create(
         [_summary(key, total[key]) for key in changed],
-        batch_size=_CHUNK,
+        batch_size=rows.CHUNK,
         update_conflicts=True,
         unique_fields=_UNIQUE,
         update_fields=_SUMS,
@@ -176,9 +174,9 @@ def _grouped(
 def _stored(keys: Iterable[Key]) -> Iterator[FlowSummary]:
     """Yield the summaries of the times and targets of these keys."""
     places = sorted({(key.resolution, key.at, key.edge.target) for key in keys})
-    for start in range(0, len(places), _CHUNK):
+    for start in range(0, len(places), rows.CHUNK):
         wanted = Q(pk__in=[])
-        for resolution, at, target in places[start : start + _CHUNK]:
+        for resolution, at, target in places[start : start + rows.CHUNK]:
             wanted |= Q(resolution=resolution, at=at, target=target)
         yield from FlowSummary.objects.filter(wanted).order_by()
 

@@ -40,9 +40,11 @@ class _Sums(models.Model):
     count = models.PositiveBigIntegerField()
     #: Of them, those that were not handled: tried again later, or parked.
     failures = models.PositiveBigIntegerField(default=0)
-    #: From sent to begun, and the time with the handler: histograms, as JSON text of pairs.
+    #: Histograms, as JSON text of pairs: from sent to begun, the time with the handler, and from
+    #: sent to handled.
     waiting_json = models.TextField()
     handling_json = models.TextField()
+    total_json = models.TextField()
 
     class Meta:
         """No table of its own."""

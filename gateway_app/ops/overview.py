@@ -25,12 +25,6 @@ MOST_GROUPS: Final = 5
 _MOST_URGENT_FIRST: Final = tuple(reversed(MessagePriority))
 
 
-def first_run(asked: Question) -> dict[str, Any]:
-    """Return whether nobody has registered yet but the gateway itself."""
-    names = [each.service.name for each in asked.once(reads.registry).services]
-    return {"is_first_run": not any(name != "api-gateway" for name in names), "names": names}
-
-
 def verdict(asked: Question) -> dict[str, Any]:
     """Return the sentence and the facts below it."""
     facts = asked.once(_facts)
@@ -198,8 +192,8 @@ def _priority_row(
         "priority": priority.value,
         "rate": present.rate(recent.count),
         "rates": [point.count / step.total_seconds() for point in points],
-        "p95": quantile(known_best.waiting, 0.95),
-        "p95s": [quantile(point.waiting, 0.95) for point in points],
+        "p95": quantile(known_best.total, 0.95),
+        "p95s": [quantile(point.total, 0.95) for point in points],
         "failed": known_best.failures,
         "failed_share": figures.share(known_best.failures, known_best.count),
         "failures": [point.failures / point.count if point.count else 0.0 for point in points],

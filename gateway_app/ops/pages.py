@@ -11,6 +11,7 @@ from django.template.loader import render_to_string
 from gateway_app.ops import (
     dead_letters,
     doctor,
+    first_run,
     frame,
     health,
     message,
@@ -42,7 +43,7 @@ PAGES: Final[tuple[Page, ...]] = (
         "",
         "layout-dashboard",
         (
-            Region("first_run", overview.first_run),
+            Region("first_run", first_run.steps),
             Region("verdict", overview.verdict),
             Region("ledger", overview.ledger),
             Region("flow", overview.flow),

@@ -28,13 +28,14 @@ _Key = tuple[int, str, str, str, str]
 
 
 class _Row:
-    __slots__ = ("count", "failures", "handling", "last_error", "waiting")
+    __slots__ = ("count", "failures", "handling", "last_error", "total", "waiting")
 
     def __init__(self) -> None:
         self.count = 0
         self.failures = 0
         self.waiting: Histogram = {}
         self.handling: Histogram = {}
+        self.total: Histogram = {}
         self.last_error = ""
 
 
@@ -63,13 +64,17 @@ class Flow:
             row = self._new_row(key)
         row.count += 1
         # From when it was sent; clocks apart make it no less than nothing.
-        number = bucket_of(now - seconds - envelope.created_at.timestamp())
+        since_sent = now - envelope.created_at.timestamp()
+        number = bucket_of(since_sent - seconds)
         row.waiting[number] = row.waiting.get(number, 0) + 1
         number = bucket_of(seconds)
         row.handling[number] = row.handling.get(number, 0) + 1
         if outcome.error:
             row.failures += 1
             row.last_error = outcome.error[:MOST_CHARACTERS]
+        else:
+            number = bucket_of(since_sent)
+            row.total[number] = row.total.get(number, 0) + 1
 
     def take(self, *, is_last: bool = False) -> list[dict[str, Any]]:
         """Return rows and forget them; of seconds that are over, the oldest first.
@@ -108,6 +113,7 @@ def _to_json(key: _Key, row: _Row) -> dict[str, Any]:
         "count": row.count,
         "waiting": _pairs(row.waiting),
         "handling": _pairs(row.handling),
+        "total": _pairs(row.total),
     }
     if row.failures:
         said |= {"failures": row.failures, "last_error": storable(row.last_error)}

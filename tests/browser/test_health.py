@@ -1,11 +1,16 @@
 """The Health page: what becomes of instances is seen as it happens, and maintenance has an end."""
 
+import signal
+
 import pytest
 from playwright.sync_api import expect
 
 from tests.browser.operator import Operator
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.embedded_only
+ROUND = "SELECT round_at FROM gateway_app_registrystatus"
+FAILURES = "SELECT health_failures FROM gateway_app_service WHERE name = 'user-service'"
 
 
 @pytest.mark.own_stack
@@ -39,7 +44,7 @@ def test_a_killed_worker_turns_red_with_a_pin_for_each_transition_without_a_relo
 def test_maintenance_is_not_begun_without_an_end_and_is_hatched_with_one(
     operator: Operator,
 ) -> None:
-    operator.stack.installation.start_worker("user-service")
+    worker = operator.stack.installation.start_worker("user-service")
     operator.look_at("/ops/health/")
     strip = operator.get("health-user-service").locator(".strip[data-testid^=strip-]").last
     expect(strip).to_have_attribute("data-state", "UP")
@@ -60,6 +65,13 @@ def test_maintenance_is_not_begun_without_an_end_and_is_hatched_with_one(
     row = operator.get("change-row").filter(has_text="anna: until")
     expect(row).to_have_count(1)
     expect(row).to_contain_text("kernel update")
+    worker.signal(signal.SIGSTOP)  # as during an update of its host: it answers no check
+    database = operator.stack.installation.database()
+    for _ in range(2):
+        before = database.execute(ROUND).fetchone()
+        eventually(lambda before=before: database.execute(ROUND).fetchone() != before, 20)
+    assert database.execute(FAILURES).fetchone() == (0,)
+    worker.signal(signal.SIGCONT)
     operator.get("maintenance-end").first.click()
     expect(strip).to_have_attribute("data-state", "UP")
     expect(operator.get("maintenance-end")).to_have_count(0)

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
+from gateway_app.ops.first_run import SHOWN_AFTER
+from messaging.envelope import utc_now
 from tests.browser.operator import Operator
 from tests.support.http_stack import HttpStack
 from tests.support.waiting import eventually
@@ -20,8 +22,17 @@ def test_without_a_service_it_says_how_to_start_one(operator: Operator) -> None:
     expect(operator.get("first-run")).to_be_visible()
     expect(operator.get("step-2")).to_have_attribute("data-done", "false")
     expect(operator.get("verdict")).to_have_attribute("data-level", re.compile("ok|degraded"))
-    operator.stack.installation.start_worker("user-service")
+    installation = operator.stack.installation
+    installation.start_worker("user-service")
+    expect(operator.get("step-2")).to_have_attribute("data-done", "true")
     expect(operator.get("service-row-user-service")).to_be_visible()
+    expect(operator.get("step-3")).to_have_attribute("data-done", "false")
+    asked = installation.manage("bus_request", "user-service", "echo", '{"userId": 123}')
+    assert asked.returncode == 0, asked.stderr
+    expect(operator.get("step-3")).to_have_attribute("data-done", "true", timeout=15_000)
+    assert operator.serious_findings() == []
+    a_while_ago = (utc_now() - SHOWN_AFTER).isoformat(" ").removesuffix("+00:00")
+    installation.database().execute("UPDATE gateway_app_healthrecord SET at = ?", (a_while_ago,))
     expect(operator.get("first-run")).to_have_count(0)
 
 

@@ -27,7 +27,8 @@ for back in range(50, 0, -1):
             look=look, service=service, waiting=waiting, by_priority_json=text
         )
     sums = dict(resolution="minute", at=at.replace(second=0, microsecond=0), priority="HIGH",
-                count=60 + back, waiting_json="[]", handling_json="[]")
+                count=60 + back, waiting_json="[]", handling_json="[]",
+                total_json="[]")
     FlowOverall.objects.update_or_create(
         resolution="minute", at=sums["at"], priority="HIGH", defaults=sums
     )

@@ -40,9 +40,10 @@ def test_yesterdays_plots_are_the_same_after_everything_was_restarted(
     )
     database.execute(
         "INSERT INTO gateway_app_flowoverall"
-        " (resolution, at, priority, count, failures, waiting_json, handling_json)"
+        " (resolution, at, priority, count, failures, waiting_json, handling_json,"
+        " total_json)"
         " VALUES ('minute', strftime('%Y-%m-%d %H:%M:00', 'now', '-24 hours'), 'NORMAL', 600, 60,"
-        " '[[-20, 600]]', '[[-10, 600]]')"
+        " '[[-20, 600]]', '[[-10, 600]]', '[[-9, 540]]')"
     )
     at = utc_now().isoformat()
     before = shown(operator, at)

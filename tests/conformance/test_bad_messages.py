@@ -80,8 +80,15 @@ def publish_raw(installation: Installation, service: str, message: dict[str, Any
         channel.basic_publish(prepared, exchange="", routing_key=queue.name)
 
 
+#: Namespaces and ids of dead letters.
+_seen: set[tuple[str, str]] = set()
+
+
 def parked(installation: Installation) -> list[DeadLetter]:
-    """Take the dead letters that wait for the gateway, which does not run here."""
+    """Take the new dead letters that wait for the gateway, which does not run here.
+
+    Nobody confirms them, so that custody sends each of them again and again.
+    """
     bus = installation.communicator().bus
     letters = []
     with bus.connection() as connection:
@@ -89,7 +96,9 @@ def parked(installation: Installation) -> list[DeadLetter]:
         queue.declare()
         while (message := queue.get(no_ack=True)) is not None:
             envelope = codec.decode(message.body)
-            if envelope.type == DEAD_LETTER:
+            key = (installation.namespace, envelope.id)
+            if envelope.type == DEAD_LETTER and key not in _seen:
+                _seen.add(key)
                 letters.append(DeadLetter.from_json(envelope.data))
     return letters
 

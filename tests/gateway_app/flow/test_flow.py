@@ -32,6 +32,7 @@ def a_row(at: datetime = NOW, **changes: Any) -> dict[str, Any]:
         "failures": 1,
         "waiting": [[bucket_of(0.5), 3]],
         "handling": [[bucket_of(0.01), 2], [bucket_of(1.0), 1]],
+        "total": [[bucket_of(0.51), 2]],
         "last_error": "ValueError: no",
         **changes,
     }
@@ -63,6 +64,7 @@ def test_samples_of_a_minute_and_hour_add_up_once_each() -> None:
     assert (paid.failures, paid.last_error) == (3, "ValueError: no")
     assert paid.handling == {bucket_of(0.01): 6, bucket_of(1.0): 3}
     assert quantile(paid.handling, 0.5) == pytest.approx(0.01, rel=0.25)
+    assert paid.total == {bucket_of(0.51): 6}
     # What comes later for the same minute is added to it.
     keep("billing", [a_row()], NOW)
     summaries.add_up(NOW)

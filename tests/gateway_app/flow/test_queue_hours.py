@@ -142,7 +142,7 @@ def test_the_oldest_of_each_priority_is_kept(own_broker: MessageBus) -> None:
 
 def flowed(minutes: int, count: int) -> None:
     sums = {"resolution": "hour", "at": START + timedelta(minutes=minutes), "count": count}
-    texts = {"priority": "HIGH", "waiting_json": "[]", "handling_json": "[]"}
+    texts = {"priority": "HIGH", "waiting_json": "[]", "handling_json": "[]", "total_json": "[]"}
     FlowOverall.objects.create(**sums, **texts)
     FlowSummary.objects.create(**sums, **texts, target="a", type="x", kind="command")
 

@@ -26,7 +26,8 @@ MINUTE = timedelta(minutes=1)
 
 
 def deliveries(count: int, failures: int = 0) -> Deliveries:
-    return Deliveries(count, failures, {bucket_of(0.5): count}, {bucket_of(0.01): count})
+    waiting, handling = {bucket_of(0.5): count}, {bucket_of(0.01): count}
+    return Deliveries(count, failures, waiting, handling, {bucket_of(0.51): count - failures})
 
 
 def handled(at: datetime, **changes: Any) -> None:

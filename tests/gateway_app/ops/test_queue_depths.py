@@ -46,7 +46,7 @@ def look(at: datetime, **waiting: Mapping[str, int] | int) -> None:
 
 def flowed(at: datetime, count: int, target: str = "a", resolution: str = "minute") -> None:
     sums = {"resolution": resolution, "at": at, "priority": "HIGH", "count": count}
-    texts = {"waiting_json": "[]", "handling_json": "[]"}
+    texts = {"waiting_json": "[]", "handling_json": "[]", "total_json": "[]"}
     FlowOverall.objects.create(**sums, **texts)
     FlowSummary.objects.create(
         **sums, **texts, target=target, source="b", type="x", kind="command"

@@ -152,6 +152,7 @@ def _many_summaries(at: datetime, minutes: int) -> None:
                 failures=0,
                 waiting_json="[[0,10]]",
                 handling_json="[[0,10]]",
+                total_json="[[0,10]]",
             )
             for ago in range(minutes)
             for number in range(200)

@@ -1,3 +1,6 @@
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -5,7 +8,7 @@ import pytest
 from messaging import Envelope, InvalidData
 from messaging.envelope import MessageKind, expiry, new_message_id, utc_now
 from services.user.handlers import UserNotFound, communicator, record_activity
-from services.user.models import Activity
+from services.user.models import Activity, User
 from tests.unit.services.conftest import handle
 
 pytestmark = pytest.mark.django_db
@@ -32,12 +35,19 @@ def get_user_activity(data: Any) -> Any:
     return handle(communicator, "get.user.activity", data)
 
 
-def test_a_fresh_database_knows_user_123() -> None:
-    assert get_user_details({"userId": 123}) == {
-        "userId": 123,
-        "name": "Ada Lovelace",
-        "email": "ada@example.com",
-        "country": "GB",
+def test_a_fresh_database_knows_user_123(migrated_database: Path) -> None:
+    with closing(sqlite3.connect(migrated_database)) as fresh:
+        found = fresh.execute("SELECT * FROM user_user WHERE id = 123").fetchall()
+    assert found == [(123, "Ada Lovelace", "ada@example.com", "GB")]
+
+
+def test_a_user_is_told_with_all_that_is_known() -> None:
+    User.objects.create(id=7, name="Joan", email="joan@example.com", country="FR")
+    assert get_user_details({"userId": 7}) == {
+        "userId": 7,
+        "name": "Joan",
+        "email": "joan@example.com",
+        "country": "FR",
     }
 
 

@@ -62,6 +62,7 @@ def test_deliveries_of_a_second_are_one_row_for_each_source_and_type(time: Time)
         "count": 3,
         "waiting": [(bucket_of(2.0), 3)],
         "handling": [(bucket_of(0.1), 2), (bucket_of(0.4), 1)],
+        "total": [(bucket_of(2.1), 3)],
     }
     assert counted.take() == []
 
@@ -74,6 +75,7 @@ def test_failures_are_counted_with_the_last_error_cut(time: Time) -> None:
     time.seconds += 1
     (row,) = counted.take()
     assert (row["count"], row["failures"]) == (3, 2)
+    assert row["total"] == [(bucket_of(0.0), 1)]  # of the one that was handled
     assert row["last_error"] == "x" * MOST_CHARACTERS
 
 
