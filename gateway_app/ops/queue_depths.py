@@ -18,6 +18,7 @@ from gateway_app.ops.queue_history import SCALES, Histories, bands, rates, split
 from gateway_app.ops.queue_rows import Row, pieces, sentence, worst, worst_first
 from gateway_app.pausing import MAX_REASON
 from gateway_app.registry.verdicts import DEREGISTERED
+from messaging import MessageBus
 from messaging.depths import NOTHING, Depth
 from messaging.envelope import utc_now
 from messaging.models import OutboxMessage
@@ -85,7 +86,13 @@ def choice(asked: Question) -> dict[str, Any]:
         "held": sum(asked.once(_held_now).values()),
         "retrying": asked.once(reads.retrying).count,
         "broker": communicator.bus.profile.name,
+        "ages": _ages(communicator.bus),
     }
+
+
+def _ages(bus: MessageBus) -> bool:
+    """Return whether what waits long rises to another priority."""
+    return bus.profile.name == "sqlite" and bus.config.ageing_seconds > 0
 
 
 def depths(asked: Question) -> dict[str, Any]:

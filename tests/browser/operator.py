@@ -16,6 +16,11 @@ for name, permissions in RIGHTS.items():
     user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
 """
 
+SPILLING: Final = """() => [...document.querySelectorAll(".panel table")]
+  .filter((table) => !table.closest(".scroll, .uplot") && table.getBoundingClientRect().right
+    > table.closest(".panel").getBoundingClientRect().right + 1)
+  .map((table) => table.closest(".panel").id || table.className)"""
+
 
 class Operator:
     """A user in a browser. What the browser complains of is collected in `complaints`."""
@@ -54,6 +59,10 @@ class Operator:
             if each["impact"] in ("serious", "critical")
             for node in each["nodes"]
         ]
+
+    def tables_that_spill(self) -> list[str]:
+        """Return the tables that reach over the edge of their panel, where nobody sees them."""
+        return list(self.page.evaluate(SPILLING))
 
     def is_wider_than_the_screen(self) -> bool:
         """Return whether the page has to be scrolled sideways."""

@@ -27,8 +27,10 @@ def test_every_page_is_sound_in_both_themes_and_narrow(operator: Operator) -> No
         for theme in ("light", "dark"):
             operator.page.evaluate(f"document.documentElement.dataset.theme = '{theme}'")
             assert operator.serious_findings() == [], (path, theme)
+        assert operator.tables_that_spill() == [], path
         operator.page.set_viewport_size({"width": 390, "height": 844})
         assert not operator.is_wider_than_the_screen(), path
+        assert operator.tables_that_spill() == [], path
         operator.page.set_viewport_size({"width": 1440, "height": 900})
 
 

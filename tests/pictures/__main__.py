@@ -38,7 +38,7 @@ _AFTER_KILL_SECONDS: Final = 40.0
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--into", type=Path, default=ROOT / "docs" / "pictures")
-    parser.add_argument("--play", type=float, default=150.0, help="seconds of traffic before")
+    parser.add_argument("--play", type=float, default=330.0, help="seconds of traffic before")
     options = parser.parse_args()
     found = executable()
     if found is None:
@@ -59,20 +59,23 @@ def _play(installation: Installation, seconds: float, chromium: str, into: Path)
     times = {"heartbeat_seconds": 5.0, "suspect_seconds": 15.0, "down_seconds": 30.0}
     with HttpStack(installation, ledger="all", **times) as stack, sync_playwright() as playwright:
         stack.start()
+        made = installation.manage("shell", "-c", MAKE_USERS)
+        assert made.returncode == 0, made.stderr
+        browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        context = browser.new_context(
+            base_url=f"http://127.0.0.1:{stack.port}", viewport={"width": 1440, "height": 900}
+        )
+        operator = Operator(context.new_page(), stack)
+        operator.log_in("anna")
+        SYSTEM_CLOCK.sleep(_SETTLE_SECONDS)
+        _photograph(operator.page, into / "first-run")
+        operator.page.goto("about:blank")  # nobody looks until there is something to see
         scene = Scene(stack)
         scene.start()
-        browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
         with scene.traffic():
             SYSTEM_CLOCK.sleep(seconds)
             scene.kill_one("notification-service")
             SYSTEM_CLOCK.sleep(_AFTER_KILL_SECONDS)
-            context = browser.new_context(
-                base_url=f"http://127.0.0.1:{stack.port}", viewport={"width": 1440, "height": 900}
-            )
-            operator = Operator(context.new_page(), stack)
-            made = installation.manage("shell", "-c", MAKE_USERS)
-            assert made.returncode == 0, made.stderr
-            operator.log_in("anna")
             for name, path in (*PAGES.items(), ("message", _a_message(operator))):
                 operator.look_at(path)
                 SYSTEM_CLOCK.sleep(_SETTLE_SECONDS)
