@@ -157,6 +157,8 @@ SECTIONS: Final[Mapping[str, Section]] = {
         Metric("overview_ms", "first paint of the Overview ms"),
         Metric("queues_ms", "of Queues ms"),
         Metric("topology_ms", "of Topology ms"),
+        Metric("update_p50_ms", "from an event to a viewer ms, p50"),
+        Metric("update_max_ms", "longest"),
     ),
     "EVENTS": Section(
         title="EVENTS: as W1, with Celery's task events",

@@ -3,19 +3,22 @@
 In an old database, with many services: what grows with either would show here.
 """
 
+import itertools
 import re
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
 from typing import Final
 
 from messaging.clock import SYSTEM_CLOCK
 from tests.bench.arithmetic import Outcome, percentile, rate, shortfall
 from tests.bench.counts import Counts
-from tests.bench.filling import register_services
+from tests.bench.filling import record_event, register_services
 from tests.bench.gateway import gateway_environment, start_gateway
 from tests.bench.measurement import Failed, Measurement
 from tests.support.installation import ROOT
@@ -26,6 +29,8 @@ _PAINTS: Final = 5
 #: What the Overview says while the ledger is read for the first time, and for how long it may.
 _NOT_READ: Final = b"being balanced"
 _FIRST_SECONDS: Final = 60.0
+#: Until the next event, which should not fall into step with the stream.
+_BETWEEN_SECONDS: Final = 0.37
 _LOG_IN: Final = """
 from importlib import import_module
 from django.conf import settings
@@ -46,11 +51,13 @@ def beside_viewers(run: Measurement, viewers: int, counts: Counts) -> Outcome:
     register_services(run, counts.seen_services)
     port = start_gateway(run)
     session = _log_in(run)
+    updates: list[float] = []
     with ExitStack() as stack:
         for _ in range(viewers):
             stack.enter_context(_viewer(port, session))
         if viewers:
             _wait_until_read(port, session)
+            stack.enter_context(_timed_updates(run, port, session, updates))
         run.start("c4", BENCH_DURABLE="1")
         sent = run.drive("publish", counts.messages, BENCH_DURABLE="1")
         records = run.records(sent["n"])
@@ -60,6 +67,8 @@ def beside_viewers(run: Measurement, viewers: int, counts: Counts) -> Outcome:
         "publish_us": sent["secs"] / sent["n"] * 1e6,
         "handle_us": 1e6 / (rate(records) or 1),
     }
+    if updates:
+        values |= {"update_p50_ms": percentile(updates, 50), "update_max_ms": max(updates)}
     for name, path in _PATHS.items():
         values[f"{name}_ms"] = percentile(list(_paints(port, session, path)), 50)
     return Outcome(values, shortfall(records, sent["n"], counts.messages))
@@ -80,6 +89,46 @@ def _viewer(port: int, session: str) -> Iterator[None]:
         finally:
             connection.shutdown(socket.SHUT_RDWR)
             reader.join()
+
+
+@contextmanager
+def _timed_updates(run: Measurement, port: int, session: str, into: list[float]) -> Iterator[None]:
+    """Put events on record all the time, and note how long each takes to a viewer, in ms."""
+    ended = threading.Event()
+
+    def note() -> None:
+        with (
+            socket.create_connection(("127.0.0.1", port), timeout=30) as viewer,
+            closing(sqlite3.connect(run.database, timeout=30)) as db,
+        ):
+            viewer.sendall(_request("/ops/live/overview/", session))
+            for number in itertools.count():
+                if ended.wait(_BETWEEN_SECONDS):
+                    return
+                mark = f"event-of-the-bench-{number}."
+                with db:
+                    record_event(db, mark)
+                began = SYSTEM_CLOCK.monotonic()
+                _read_to(viewer, mark.encode())
+                into.append((SYSTEM_CLOCK.monotonic() - began) * 1e3)
+
+    with ThreadPoolExecutor(1) as threads:
+        noting = threads.submit(note)
+        try:
+            yield
+        finally:
+            ended.set()
+            noting.result(30)
+
+
+def _read_to(connection: socket.socket, mark: bytes) -> None:
+    """Read a stream until something has come."""
+    seen = b""
+    while mark not in seen:
+        part = connection.recv(262_144)
+        if not part:
+            raise Failed("the stream ended")
+        seen = seen[-len(mark) :] + part
 
 
 def _wait_until_read(port: int, session: str) -> None:

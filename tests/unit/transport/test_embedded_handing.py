@@ -225,11 +225,15 @@ def test_a_wake_up_that_a_full_socket_swallowed_is_made_up_for(connect, send, br
         assert waiting(broker) > 0
 
         def have_come() -> bool:
-            hub.call_later(0.01, lambda: None)
-            hub.run_once()
-            return len(reader.held) == 800
+            # Many turns at one look: `eventually` pauses for several times what a look took.
+            for _ in range(100):
+                hub.call_later(0.01, lambda: None)
+                hub.run_once()
+                if len(reader.held) == 800:
+                    return True
+            return False
 
-        eventually(have_come, 10)
+        eventually(have_come, 30)
     finally:
         hub.close()
 
