@@ -90,7 +90,7 @@ def record_event(db: sqlite3.Connection, cause: str) -> None:
     """Put a transition of some service on record, as of now."""
     (service,) = db.execute("SELECT min(id) FROM gateway_app_service").fetchone()
     (now,) = db.execute("SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')").fetchone()
-    states = {"previous_state": "UP", "state": "UP"}
+    states = {"previous_state": "SUSPECT", "state": "UP"}
     _insert(db, "healthrecord", service_id=service, instance_id="", cause=cause, at=now, **states)
 
 

@@ -31,6 +31,7 @@ _NOT_READ: Final = b"being balanced"
 _FIRST_SECONDS: Final = 60.0
 #: Until the next event, which should not fall into step with the stream.
 _BETWEEN_SECONDS: Final = 0.37
+_EVENT_SECONDS: Final = 20.0
 _LOG_IN: Final = """
 from importlib import import_module
 from django.conf import settings
@@ -123,8 +124,10 @@ def _timed_updates(run: Measurement, port: int, session: str, into: list[float])
 
 def _read_to(connection: socket.socket, mark: bytes) -> None:
     """Read a stream until something has come."""
-    seen = b""
+    ends_at, seen = SYSTEM_CLOCK.monotonic() + _EVENT_SECONDS, b""
     while mark not in seen:
+        if SYSTEM_CLOCK.monotonic() > ends_at:
+            raise Failed(f"an event was not seen within {_EVENT_SECONDS:g} s")
         part = connection.recv(262_144)
         if not part:
             raise Failed("the stream ended")

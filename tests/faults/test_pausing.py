@@ -102,6 +102,7 @@ def test_what_is_sent_waits_also_for_a_worker_that_was_killed_and_comes_back(bus
     bus.wait_paused(is_paused=False)
 
 
+@pytest.mark.embedded_only
 def test_a_worker_that_was_not_told_is_told_again(bus: Bus) -> None:
     bus.command("bus_pause", SERVICE, "--reason", "it")
     bus.wait_paused()
