@@ -107,12 +107,18 @@ def _flow() -> Iterator[Metric]:
         "Time with the handler; the sum is up to a quarter too long.",
         labels=labels,
     )
+    latency = HistogramMetricFamily(
+        "bus_latency_seconds",
+        "From sent to handled, of messages that were; the sum is up to a quarter too long.",
+        labels=labels,
+    )
     for place, deliveries in totals.all_of_them():
         handled.add_metric(place, deliveries.count - deliveries.failures)
         failed.add_metric(place, deliveries.failures)
         waiting.add_metric(place, *cumulative(deliveries.waiting))
         handling.add_metric(place, *cumulative(deliveries.handling))
-    yield from (handled, failed, waiting, handling)
+        latency.add_metric(place, *cumulative(deliveries.total))
+    yield from (handled, failed, waiting, handling, latency)
 
 
 def cumulative(counts: Histogram) -> tuple[list[tuple[str, float]], float]:

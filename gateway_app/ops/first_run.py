@@ -8,11 +8,11 @@ from gateway_app.models import HealthRecord
 from gateway_app.ops import doctor, reads
 from gateway_app.ops.paced import Paced
 from gateway_app.ops.question import Question
-from gateway_app.registry.snapshot import ServiceView
 from messaging.envelope import MessageKind
 
 #: So long after the first service came, there is still to be seen that it did.
 SHOWN_AFTER: Final = timedelta(seconds=60)
+_LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 
 
 def _read_first_record() -> datetime | None:
@@ -33,9 +33,15 @@ def steps(asked: Question) -> dict[str, Any]:
         for each in asked.once(reads.registry).services
         if each.service.name != communicator.name
     ]
-    # Read also before it is needed, so that it is known when the first service comes.
+    limit = asked.now - SHOWN_AFTER
+    came_at = [one.registered_at for each in others for one in each.instances]
+    # One that is quiet for long has no record left.
+    if others and min(came_at, default=_LONG_AGO) < limit:
+        return {"is_first_run": False}
+    # An old installation may have been started anew as a whole. Read also before there is a
+    # service, so that it is known when the first one comes.
     known = _first_record_at.get()
-    if others and (known is None or not _is_new(asked, known.value, others)):
+    if others and (known is None or (known.value or asked.now) < limit):
         return {"is_first_run": False}
     return {
         "is_first_run": True,
@@ -43,18 +49,6 @@ def steps(asked: Question) -> dict[str, Any]:
         "has_answered": bool(others) and _has_answered(asked),
         **asked.once(doctor.checks),
     }
-
-
-def _is_new(asked: Question, first_record_at: datetime | None, others: list[ServiceView]) -> bool:
-    """Return whether the first of all services came a moment ago.
-
-    One that is quiet for long has no record left, and an old installation may have been started
-    anew as a whole: both are asked, records and instances.
-    """
-    came_at = [one.registered_at for each in others for one in each.instances]
-    if first_record_at is not None:
-        came_at.append(first_record_at)
-    return min(came_at, default=datetime.min.replace(tzinfo=UTC)) >= asked.now - SHOWN_AFTER
 
 
 def _has_answered(asked: Question) -> bool:

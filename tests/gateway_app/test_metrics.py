@@ -45,6 +45,8 @@ def test_flow_is_told_by_service_and_priority() -> None:
     assert value(found, "bus_handling_seconds_bucket", le="0.03125", **high) == 2
     assert value(found, "bus_handling_seconds_bucket", le="+Inf", **high) == 3
     assert value(found, "bus_handling_seconds_count", **high) == 3
+    assert value(found, "bus_latency_seconds_bucket", le="0.5", **high) == 0
+    assert value(found, "bus_latency_seconds_count", **high) == 2  # one of them failed
     assert 1.02 <= value(found, "bus_handling_seconds_sum", **high) <= 1.02 * 1.25
 
 

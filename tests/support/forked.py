@@ -15,10 +15,8 @@ from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
-from tests.support.processes import Process, Program
+from tests.support.processes import ROOT, Process, Program
 from tests.support.waiting import eventually
-
-ROOT = Path(__file__).resolve().parents[2]
 
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["tests.support.preloaded"])

@@ -16,10 +16,9 @@ from messaging import MessagingConfig, ServiceCommunicator
 from tests.support.brokers import Features, url_for
 from tests.support.forked import ForkedProcess, run
 from tests.support.journal import Journal
+from tests.support.processes import ROOT as ROOT
 from tests.support.processes import Process
 from tests.support.waiting import eventually
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 class Installation:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 BIN = Path(sys.executable).parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class Program(Protocol):
