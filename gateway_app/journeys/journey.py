@@ -107,7 +107,11 @@ def attempts_of(message_id: str, received: Iterable[InboxMessage]) -> list[Attem
     """Return every attempt on record, oldest first, killed runs among them; one query."""
     rounds = FailedRound.objects.filter(message_id=message_id).order_by("ended_at", "pk")
     attempts = [_failed(each) for each in rounds]
-    attempts += [done for row in received if (done := _worked(row)) is not None]
+    # One that worked has the limit of those that failed before it, as far as it is on record.
+    most = {(each.service, each.generation): each.most for each in attempts if not each.is_death}
+    for row in received:
+        if (done := _worked(row, most.get((row.service, row.generation)))) is not None:
+            attempts.append(done)
     return sorted(attempts, key=lambda attempt: attempt.ended_at)
 
 
@@ -133,7 +137,7 @@ def _failed(row: FailedRound) -> Attempt:
     )
 
 
-def _worked(row: InboxMessage) -> Attempt | None:
+def _worked(row: InboxMessage, most: int | None) -> Attempt | None:
     if row.state != InboxState.HANDLED or row.finished_at is None:
         return None
     seconds = None
@@ -150,6 +154,7 @@ def _worked(row: InboxMessage) -> Attempt | None:
         version=row.version,
         error="",
         generation=row.generation,
+        most=most,
     )
 
 

@@ -221,21 +221,20 @@ def _why_not(envelope: Envelope, service: str, max_deaths: int) -> NotRun | Must
         return MustPark(reason=DeadLetterReason.EXPIRED, error=text, may_have_been_handled=True)
     if row.generation != envelope.generation or row.state not in UNENDED:
         return _answer_or_reopen(row, envelope)
-    is_leased = row.due_at is not None and row.due_at > utc_now()
-    if row.state == InboxState.RUNNING and is_leased:
-        if is_dead(row.owner):
-            failed_rounds.note_deaths([row])
-            InboxMessage.objects.filter(pk=row.pk).update(due_at=utc_now())
-            return None
-    elif row.state != InboxState.WAITING:
+    if row.state == InboxState.RUNNING and (_is_over(row) or is_dead(row.owner)):
+        failed_rounds.note_deaths([row], max_deaths)
+        InboxMessage.objects.filter(pk=row.pk, run_token=row.run_token).update(
+            state=InboxState.READY, run_token="", due_at=utc_now()
+        )
+        return None
+    if row.state == InboxState.READY:
         if row.unended_runs >= max_deaths:
             killer = f" by {row.signal}" if row.signal else ""
             text = f"its process died{killer} in {row.unended_runs} runs, last {row.owner}"
             return MustPark(
                 reason=DeadLetterReason.KILLED_WORKER, error=text, attempts=row.unended_runs
             )
-        if _is_expired(envelope):
-            return expired
+        return expired if _is_expired(envelope) else None
     # Running elsewhere, or waiting for its retry: from now on the row alone answers for it.
     changes: dict[str, Any] = {"owes_receipt": bool(envelope.custodian)}
     if not row.envelope:
@@ -283,6 +282,10 @@ def _reopen(row: InboxMessage, envelope: Envelope) -> None:
         expires_at=envelope.expires_at,
         owes_receipt=bool(envelope.custodian),
     )
+
+
+def _is_over(row: InboxMessage) -> bool:
+    return row.due_at is not None and row.due_at <= utc_now()
 
 
 def _is_expired(envelope: Envelope) -> bool:

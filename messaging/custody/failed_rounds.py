@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Final
 
 from messaging.custody import owner
+from messaging.custody.runs import LEASE_SECONDS
 from messaging.envelope import Envelope, utc_now
 from messaging.models import FailedRound, InboxMessage
 from messaging.text import storable
@@ -14,6 +15,9 @@ from messaging.text import storable
 MOST_ERROR: Final = 2_000
 MOST_TRACEBACK: Final = 8_000
 _MOST_VERSION: Final = 100
+_DIED: Final = "its process died"
+#: Of a process of another host: its lease tells, and nothing else.
+_SILENT: Final = f"its process was not heard of for {LEASE_SECONDS:g} s"
 
 
 def note(
@@ -61,13 +65,14 @@ def version_text(version: str) -> str:
     return storable(version)[:_MOST_VERSION]
 
 
-def note_deaths(rows: Iterable[InboxMessage]) -> None:
+def note_deaths(rows: Iterable[InboxMessage], most: int) -> None:
     """Put runs on record whose process is gone, each once however often it is noticed.
 
     In the caller's transaction, if there is one.
 
     Args:
         rows: as they were during the run.
+        most: runs that may end so before the message is parked.
     """
     for row in rows:
         FailedRound.objects.get_or_create(
@@ -78,10 +83,11 @@ def note_deaths(rows: Iterable[InboxMessage]) -> None:
                 "generation": row.generation,
                 "first": row.unended_runs,
                 "last": row.unended_runs,
+                "most": most,
                 "ended_at": utc_now(),
                 "owner": row.owner,
                 "version": row.version,
-                "error": "its process died",
+                "error": _DIED if owner.is_dead(row.owner) else _SILENT,
             },
         )
 

@@ -74,7 +74,8 @@ SETTLE: Final = Statement(
     "told_at = COALESCE(told_at, %(now)s), due_at = NULL, held_at = NULL, reason = %(reason)s "
     f"WHERE {_COPY} AND {_IS_OPEN}"
 )
-#: Inserts the row of a run, or takes one that is free.
+#: Inserts the row of a run, or takes one that is free. One whose process is gone is not: `begin`
+#: puts that on record first.
 BEGIN_RUN: Final = Statement(
     _insert(
         f"{_INBOX} AS row",
@@ -88,7 +89,7 @@ BEGIN_RUN: Final = Statement(
     "unended_runs = row.unended_runs + 1, sent_at = excluded.sent_at, "
     "begun_at = excluded.begun_at, version = excluded.version "
     "WHERE row.generation = excluded.generation AND row.unended_runs < %(max_deaths)s "
-    "AND (row.state = 'ready' OR (row.state = 'running' AND row.due_at <= %(begun_at)s)) "
+    "AND row.state = 'ready' "
     "RETURNING id, attempts, unended_runs"
 )
 #: Where its custodian's row is in this database and open, no receipt is owed: `SETTLE` follows.

@@ -224,8 +224,9 @@ class Relay:
         outbox.postpone(asked, _after(ASK_SECONDS), refused=False)
 
     def _publish_inbox(self) -> int:
-        schedule.end_dead_runs()
-        deliveries = schedule.claim_due(utc_now(), self._targets.queue_length)
+        max_deaths = self._bus.config.max_worker_deaths
+        schedule.end_dead_runs(max_deaths)
+        deliveries = schedule.claim_due(utc_now(), self._targets.queue_length, max_deaths)
         outgoing = []
         for row in deliveries:
             try:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from django.db.models import F, Min, Q, QuerySet
+from django.db.models import F, Min, QuerySet
 
 from messaging.custody import failed_rounds
 from messaging.custody.owner import is_dead, process
@@ -47,7 +47,9 @@ class OwedReceipt:
 
 
 @without_fork
-def claim_due(now: datetime, queue_length: Callable[[str], int]) -> list[DueDelivery]:
+def claim_due(
+    now: datetime, queue_length: Callable[[str], int], max_deaths: int
+) -> list[DueDelivery]:
     """``waiting | running (lease over) --> ready`` for what is due; to be published.
 
     Killed before it is published, a row is due again after `PUBLISHED_SECONDS`.
@@ -55,31 +57,35 @@ def claim_due(now: datetime, queue_length: Callable[[str], int]) -> list[DueDeli
     Args:
         now: the instant.
         queue_length: how many messages wait for a service.
+        max_deaths: runs that may end with the death of their process, for the record.
     """
-    _keep_for_the_broker(now)
+    _keep_for_the_broker(now, max_deaths)
     rows = list(
         InboxMessage.objects.filter(due_at__lte=now)
         .exclude(envelope="")
         .order_by("due_at")
-        .values_list("pk", "state", "service", "published_at")[:BATCH]
+        .defer("envelope", "last_error")[:BATCH]
     )
     chosen = []
-    for row_id, state, service, published_at in rows:
-        is_believed = published_at is not None and now - published_at < timedelta(
+    for row in rows:
+        is_believed = row.published_at is not None and now - row.published_at < timedelta(
             seconds=BELIEVED_SECONDS
         )
-        if state == InboxState.READY and is_believed and queue_length(service):
-            _still(row_id, now).update(due_at=now + timedelta(seconds=LOOK_SECONDS))
-        elif _still(row_id, now).update(
+        if row.state == InboxState.READY and is_believed and queue_length(row.service):
+            _still(row.pk, now).update(due_at=now + timedelta(seconds=LOOK_SECONDS))
+        elif _still(row.pk, now).update(
             state=InboxState.READY,
             run_token="",
             due_at=now + timedelta(seconds=PUBLISHED_SECONDS),
             published_at=now,
         ):
-            chosen.append(row_id)
+            chosen.append(row)
     if not chosen:
         return []
-    found = InboxMessage.objects.filter(pk__in=chosen).order_by("created_at", "pk")
+    over = [row for row in chosen if row.state == InboxState.RUNNING]
+    failed_rounds.note_deaths(over, max_deaths)  # afterwards: nothing depends on them
+    found = InboxMessage.objects.filter(pk__in=[row.pk for row in chosen])
+    found = found.order_by("created_at", "pk")
     return [DueDelivery(row.pk, row.service, row.envelope) for row in found]
 
 
@@ -92,8 +98,12 @@ def give_back(row_ids: Sequence[int], due_at: datetime) -> None:
 
 
 @without_fork
-def end_dead_runs() -> int:
-    """End the leases of runs whose process this host knows to be gone; return how many."""
+def end_dead_runs(max_deaths: int) -> int:
+    """End the leases of runs whose process this host knows to be gone; return how many.
+
+    Args:
+        max_deaths: runs that may end so before the message is parked, for the record.
+    """
     running = InboxMessage.objects.filter(state=InboxState.RUNNING)
     owners = running.order_by().values_list("owner", flat=True).distinct()
     dead = [owner for owner in owners if is_dead(owner)]
@@ -103,7 +113,7 @@ def end_dead_runs() -> int:
     ended = running.filter(owner__in=dead, due_at__gt=now)
     rows = list(ended)
     count = ended.update(due_at=now)
-    failed_rounds.note_deaths(rows)  # afterwards: nothing depends on them
+    failed_rounds.note_deaths(rows, max_deaths)  # afterwards: nothing depends on them
     return count
 
 
@@ -167,13 +177,17 @@ def _still(row_id: int, now: datetime) -> QuerySet[InboxMessage]:
     return InboxMessage.objects.filter(pk=row_id, state__in=UNENDED, due_at__lte=now)
 
 
-def _keep_for_the_broker(now: datetime) -> None:
+def _keep_for_the_broker(now: datetime, max_deaths: int) -> None:
     """A run ended with its process, and only the broker has the message: any delivery runs it."""
-    InboxMessage.objects.filter(Q(due_at__lte=now), state=InboxState.RUNNING, envelope="").update(
-        state=InboxState.READY,
-        run_token="",
-        due_at=now + timedelta(seconds=KEPT_FOR_BROKER_SECONDS),
-    )
+    over = InboxMessage.objects.filter(due_at__lte=now, state=InboxState.RUNNING, envelope="")
+    rows = list(over)
+    if rows:
+        over.filter(run_token__in=[row.run_token for row in rows]).update(
+            state=InboxState.READY,
+            run_token="",
+            due_at=now + timedelta(seconds=KEPT_FOR_BROKER_SECONDS),
+        )
+        failed_rounds.note_deaths(rows, max_deaths)
 
 
 def _clear_debts(rows: Sequence[InboxMessage]) -> set[int]:

@@ -1,6 +1,6 @@
 """What is on record of one message, put together."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 
 import pytest
@@ -31,6 +31,23 @@ def said(message_id: str, source: str, target: str, cause: str | None = None) ->
     )
     outbox.store(envelope, delay_seconds=0, error="", under_custody=True)
     return envelope
+
+
+def handled(begun_at: datetime, *, attempts: int, generation: int = 0) -> None:
+    InboxMessage.objects.create(
+        message_id="a",
+        service="billing",
+        generation=generation,
+        source="shop",
+        type="x",
+        priority="CRITICAL",
+        created_at=begun_at,
+        state="handled",
+        attempts=attempts,
+        begun_at=begun_at,
+        finished_at=begun_at + timedelta(seconds=2),
+        owner="host:pid:[1]/boot/42/7",
+    )
 
 
 def test_nothing_is_told_of_what_is_not_on_record() -> None:
@@ -89,19 +106,7 @@ def test_attempts_are_those_on_record_the_one_that_worked_last() -> None:
             version="2.3.1",
         )
     now = utc_now() + timedelta(seconds=1)
-    InboxMessage.objects.create(
-        message_id="a",
-        service="billing",
-        source="shop",
-        type="x",
-        priority="CRITICAL",
-        created_at=now,
-        state="handled",
-        attempts=4,
-        begun_at=now,
-        finished_at=now + timedelta(seconds=2),
-        owner="host:pid:[1]/boot/42/7",
-    )
+    handled(now, attempts=4)
     found = journey("a")
     assert found is not None
     assert [attempt.numbers for attempt in found.attempts] == ["1 to 3", "4", "5"]
@@ -116,7 +121,7 @@ def test_attempts_are_those_on_record_the_one_that_worked_last() -> None:
 
 def test_attempts_say_their_round_their_limit_and_what_died() -> None:
     now = utc_now()
-    for second, (generation, died, most) in enumerate(((0, "", 5), (0, "run", None), (1, "", 5))):
+    for second, (generation, died, most) in enumerate(((0, "", 5), (0, "run", 3), (1, "", 4))):
         FailedRound.objects.create(
             message_id="a",
             service="billing",
@@ -131,15 +136,21 @@ def test_attempts_say_their_round_their_limit_and_what_died() -> None:
             error="its process died" if died else "KeyError: 1",
         )
     said("a", "shop", "billing")
+    handled(now + timedelta(seconds=3), attempts=1, generation=1)
     found = journey("a")
     told = story.tell("a")
     assert found is not None
     assert told is not None
     names = [attempt.name for attempt in found.attempts]
-    assert names == ["attempt 1 of 5", "run 1", "2nd round: attempt 1 of 5"]
+    assert names == [
+        "attempt 1 of 5",
+        "run 1 of 3",
+        "2nd round: attempt 1 of 4",
+        "2nd round: attempt 2 of 4",  # it worked
+    ]
     texts = [line.text for line in told.lines]
-    assert "billing 2.3.1: run 1: its process died" in texts
-    assert "billing 2.3.1: 2nd round: attempt 1 of 5 failed: KeyError: 1" in texts
+    assert "billing 2.3.1: run 1 of 3: its process died" in texts
+    assert "billing 2.3.1: 2nd round: attempt 1 of 4 failed: KeyError: 1" in texts
 
 
 def test_texts_of_errors_are_cut_and_can_be_stored() -> None:

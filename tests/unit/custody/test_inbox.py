@@ -20,7 +20,7 @@ from messaging.custody.runs import RUNS
 from messaging.deadletter import DeadLetterReason
 from messaging.envelope import Envelope, MessageKind, utc_now
 from messaging.errors import LeaseLost
-from messaging.models import DedupHorizon, InboxMessage, OutboxMessage
+from messaging.models import DedupHorizon, FailedRound, InboxMessage, OutboxMessage
 from tests.unit.test_codec import an_envelope
 
 pytestmark = pytest.mark.django_db
@@ -156,7 +156,7 @@ def test_a_failure_waits_with_its_payload_and_comes_back_when_due() -> None:
     assert row().envelope
     assert isinstance(begin(critical(custodian=None), "b", REDELIVERED, 3), NotRun)
     now = utc_now() + timedelta(seconds=61)
-    (due,) = schedule.claim_due(now, lambda _: 0)
+    (due,) = schedule.claim_due(now, lambda _: 0, 3)
     assert due.service == "b"
     assert run_of(critical(custodian=None)).attempts == 3
 
@@ -249,10 +249,11 @@ def test_keys_of_unknown_rows_change_nothing() -> None:
 def test_a_row_whose_message_only_the_broker_has_keeps_no_relay_busy() -> None:
     run_of(critical(custodian=None))
     InboxMessage.objects.update(due_at=utc_now())
-    assert schedule.claim_due(utc_now(), lambda _: 0) == []  # it is for whoever gets it again
+    assert schedule.claim_due(utc_now(), lambda _: 0, 3) == []  # it is for whoever gets it again
     later = utc_now() + timedelta(days=8)
     assert schedule.seconds_until_due(later) is None
-    assert list(retention.purge(MessagingConfig(broker_url="sqlite:////x"), later)) == [1]
+    assert list(retention.purge(MessagingConfig(broker_url="sqlite:////x"), later)) == [1, 1]
+    assert not FailedRound.objects.exists()
     assert not InboxMessage.objects.exists()
 
 
