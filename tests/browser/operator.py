@@ -39,12 +39,21 @@ class Operator:
         self.page.fill("input[name=username]", name)
         self.page.fill("input[name=password]", "secret")
         self.page.click("input[type=submit]")
-        expect(self.page.locator("body")).to_have_attribute("data-ops-ready", "true")
+        self.be_ready()
 
     def look_at(self, path: str) -> None:
         """Open a page and wait until it is ready."""
         self.page.goto(path)
+        self.be_ready()
+
+    def be_ready(self) -> None:
+        """Wait until the page listens: it is seen before that."""
         expect(self.page.locator("body")).to_have_attribute("data-ops-ready", "true")
+
+    def press(self, key: str) -> None:
+        """Press a key on a page that listens, however it was come to."""
+        self.be_ready()
+        self.page.keyboard.press(key)
 
     def get(self, test_id: str) -> Locator:
         """Return what has a test id."""

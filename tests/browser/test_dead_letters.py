@@ -128,7 +128,7 @@ def test_discarded_by_mistake_and_undone(operator: Operator) -> None:
     operator.get("dl-discard").click()
     expect(operator.get("toast")).to_contain_text("3 messages discarded")
     assert parked(operator) == []
-    operator.page.keyboard.press("z")
+    operator.press("z")
     expect(operator.get("toast")).to_contain_text("3 messages restored")
     assert len(parked(operator)) == 3
     operator.get("dl-row").first.get_by_role("checkbox").check()
@@ -210,12 +210,12 @@ def test_by_keyboard_a_note_is_only_a_note_and_only_what_is_ticked_is_discarded(
     expect(operator.get("region-group").get_by_test_id("changes")).to_be_visible()
     expect(rows.first.get_by_role("checkbox")).to_be_checked()
     rows.first.get_by_role("checkbox").focus()
-    operator.page.keyboard.press("d")
+    operator.press("d")
     expect(operator.get("toast")).to_contain_text("1 message discarded")
     assert len(parked(operator)) == 3
     # A toast that has gone is pressed by no key.
     expect(operator.get("toast-undo")).not_to_be_visible(timeout=20_000)
-    operator.page.keyboard.press("z")
+    operator.press("z")
     operator.look_at(f"{PATH}?group={group}")
     assert len(parked(operator)) == 3
 

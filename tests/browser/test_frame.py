@@ -46,25 +46,23 @@ def test_the_theme_is_kept_on_pages_and_in_the_admin(operator: Operator) -> None
 
 
 def test_keys_alone_are_enough(operator: Operator) -> None:
-    keyboard = operator.page.keyboard
-    keyboard.press("Tab")
+    operator.press("Tab")
     expect(operator.page.locator(".skip")).to_be_focused()
-    keyboard.press("g")
-    keyboard.press("m")
+    operator.press("g")
+    operator.press("m")
     expect(operator.page.locator("h1")).to_have_text("Messages")
-    expect(operator.page.locator("body")).to_have_attribute("data-ops-ready", "true")
-    keyboard.press("/")
+    operator.press("/")
     expect(operator.page.locator("[data-key='/']")).to_be_focused()
-    keyboard.type("g")
+    operator.page.keyboard.type("g")
     expect(operator.page.locator("[data-key='/']")).to_have_value("g")
-    keyboard.press("Escape")
-    keyboard.press("?")
+    operator.press("Escape")
+    operator.press("?")
     expect(operator.page.locator("#help")).to_be_visible()
-    keyboard.press("Escape")
+    operator.press("Escape")
     expect(operator.page.locator("#help")).to_be_hidden()
-    keyboard.press("p")
+    operator.press("p")
     expect(operator.get("live-pill")).to_have_attribute("data-mode", "paused")
-    keyboard.press("p")
+    operator.press("p")
     expect(operator.get("live-pill")).to_have_attribute("data-mode", "live")
 
 

@@ -28,13 +28,13 @@ def test_a_killed_worker_turns_red_with_a_pin_for_each_transition_without_a_relo
     expect(strip.locator("rect").last).to_have_attribute("data-state", "DOWN")
     expect(operator.get("count-DOWN")).to_contain_text("1 since")
     pins.last.focus()
-    operator.page.keyboard.press("Enter")
+    operator.press("Enter")
     card = operator.get("pin-card").locator("visible=true")
     expect(card).to_have_count(1)
     expect(card).to_contain_text("silent for")
     expect(card).to_contain_text("SUSPECT")
     expect(card).to_contain_text("DOWN")
-    operator.page.keyboard.press("Escape")
+    operator.press("Escape")
     expect(card).to_have_count(0)
     expect(operator.get("change-row").first).to_contain_text("is DOWN")
     expect(operator.get("live-pill")).to_have_attribute("data-mode", "live")
@@ -101,7 +101,7 @@ def test_the_page_is_sound_with_a_card_and_the_form_open(operator: Operator) -> 
     for opener in (operator.get("strip-pin").first, operator.get("maintenance-open")):
         opener.click()
         assert operator.serious_findings() == []
-    operator.page.keyboard.press("Escape")
+    operator.press("Escape")
     operator.page.set_viewport_size({"width": 390, "height": 844})
     assert not operator.is_wider_than_the_screen()
 

@@ -1,7 +1,6 @@
 """History outlives every process: what a page shows of an instant is the same after a restart."""
 
 import pytest
-from playwright.sync_api import expect
 
 from messaging.envelope import utc_now
 from tests.browser.operator import Operator
@@ -61,7 +60,7 @@ def shown(operator: Operator, at: str) -> dict[str, str]:
     found = {}
     for path, (region, parts) in HISTORY.items():
         operator.page.goto(f"{path}?at={at.replace('+', '%2B')}&range=7d")
-        expect(operator.page.locator("body")).to_have_attribute("data-ops-ready", "true")
+        operator.be_ready()
         lines = operator.get(region).locator(parts).all()
         texts = [each.get_attribute("d") or each.text_content() or "" for each in lines]
         found[path] = "\n".join(texts)

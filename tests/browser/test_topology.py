@@ -75,7 +75,7 @@ def test_enter_on_an_edge_opens_its_panel_and_back_closes_it(operator: Operator)
     shown(operator, "?range=24h")
     page = operator.page
     edge(operator, "reject").focus()
-    page.keyboard.press("Enter")
+    operator.press("Enter")
     panel = operator.get("edge-panel")
     expect(panel).to_be_visible()
     query = parse_qs(urlsplit(page.url).query)
@@ -92,8 +92,7 @@ def test_enter_on_an_edge_opens_its_panel_and_back_closes_it(operator: Operator)
     expect(panel).to_have_count(0)
     page.go_forward()
     expect(panel).to_be_visible()
-    expect(page.locator("body")).to_have_attribute("data-ops-ready", "true")
-    page.keyboard.press("Escape")
+    operator.press("Escape")
     expect(panel).to_have_count(0)
     assert parse_qs(urlsplit(page.url).query) == {"range": ["24h"]}
 
@@ -115,7 +114,7 @@ def test_the_slider_by_keyboard_changes_the_address(operator: Operator) -> None:
     expect(slider).to_have_attribute("aria-valuetext", "now")
     slider.press("ArrowLeft")
     operator.page.wait_for_url(re.compile(r"[?&]at="))
-    expect(operator.page.locator("body")).to_have_attribute("data-ops-ready", "true")
+    operator.be_ready()
     expect(slider).not_to_have_attribute("aria-valuetext", "now")
     slider.press("End")
     operator.page.wait_for_url(re.compile(r"/ops/topology/$"))
@@ -138,7 +137,7 @@ def test_dragged_back_the_map_shows_what_was_and_let_go_the_address_says_when(
     assert "at=" not in operator.page.url
     mouse.up()
     operator.page.wait_for_url(re.compile(r"[?&]at="))
-    expect(operator.page.locator("body")).to_have_attribute("data-ops-ready", "true")
+    operator.be_ready()
     assert failing.count() == 0
 
 
