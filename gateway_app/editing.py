@@ -81,7 +81,7 @@ def send_edited(letter: DeadLetter, data: Any, *, actor: str, key: str) -> str:
     """
     if not 0 < len(key) <= KEY_LENGTH:
         raise ValueError(f"key: expected 1 to {KEY_LENGTH} characters, got {len(key)}")
-    original = envelope_of(letter)
+    original = envelope_of(letter, vouched_for=True)
     check(letter, data)
     edited = _with(original, letter, data, id_of(communicator.name, f"edit/{letter.pk}/{key}"))
     body = codec.encode(edited, communicator.bus.config.max_message_bytes)

@@ -2,7 +2,7 @@
 
 import logging
 import zlib
-from typing import Any
+from typing import Any, Final
 
 from gateway_app import deadletters, pausing, registry, replay_driver, replay_wakeup
 from gateway_app.bus import communicator
@@ -35,11 +35,15 @@ from messaging.registration import (
 
 logger = logging.getLogger(__name__)
 
+#: What beat says, and nobody else.
+ITSELF: Final = (communicator.name,)
+
 
 @communicator.on_message(REGISTER)
 def register(data: Any, message: Envelope) -> None:
     """Put an instance on record and tell its service what became of it."""
     registration = Registration.from_json(data)
+    _require_own_name(message, registration.name)
     registered = registry.register(registration, said_at=message.created_at, now=utc_now())
     if registered is None:
         logger.info("%s had deregistered before it could register", registration.instance_id)
@@ -66,6 +70,7 @@ def announce(data: Any, message: Envelope) -> None:
     Asks who has not registered to do so.
     """
     said = Heartbeat.from_json(data)
+    _require_own_name(message, said.name)
     now = utc_now()
     heard = registry.announce(
         said.instance_id, now, load_json=said.load_json, checks_json=said.checks_json
@@ -87,6 +92,7 @@ def announce(data: Any, message: Envelope) -> None:
 def deregister(data: Any, message: Envelope) -> None:
     """Note that an instance has ended, and what it had handled at last."""
     name, instance_id = identify(data)
+    _require_own_name(message, name)
     now = utc_now()
     registry.deregister(name, instance_id, said_at=message.created_at, now=now)
     samples.keep(name, data.get("flow"), message.id, now)
@@ -105,29 +111,30 @@ def discover(data: Any) -> dict[str, Any]:
 
 
 @communicator.on_message(DEAD_LETTER, atomic=True)
-def keep_dead_letter(data: Any) -> None:
+def keep_dead_letter(data: Any, message: Envelope) -> None:
     """Store a dead letter of another service."""
     try:
         letter = DeadLetter.from_json(data)
     except (KeyError, TypeError, ValueError, zlib.error) as exc:
         raise Reject(f"no dead letter: {type(exc).__name__}: {exc}") from exc
+    _require_own_name(message, letter.service)
     deadletters.park(letter)
 
 
-@communicator.on_message(REGISTRY_SWEEP)
+@communicator.on_message(REGISTRY_SWEEP, senders=ITSELF)
 def sweep(_data: Any) -> None:
     """Look for instances that fell silent, and for what time has ended. Sent by beat."""
     registry.sweep(utc_now())
     pausing.sweep(communicator)
 
 
-@communicator.on_message(HEALTH_ROUND)
+@communicator.on_message(HEALTH_ROUND, senders=ITSELF)
 def check_health(_data: Any) -> None:
     """Ask every service how it is. Sent by beat."""
     rounds.run_round(communicator)
 
 
-@communicator.on_message(FLOW_SUMS)
+@communicator.on_message(FLOW_SUMS, senders=ITSELF)
 def sum_up_flow(_data: Any) -> None:
     """Add up what workers said that they handled, and drop what is too old. Sent by beat."""
     now = utc_now()
@@ -139,7 +146,7 @@ def sum_up_flow(_data: Any) -> None:
     summaries.add_up(now)
 
 
-@communicator.on_message(QUEUE_LOOK)
+@communicator.on_message(QUEUE_LOOK, senders=ITSELF)
 def look_at_queues(_data: Any) -> None:
     """Keep what waits for whom, sum up hours that are over, drop what is too old. Sent by beat."""
     now = utc_now()
@@ -150,8 +157,18 @@ def look_at_queues(_data: Any) -> None:
     queue_hours.add_up(now)
 
 
-@communicator.on_message(REPLAY_STEP)
+@communicator.on_message(REPLAY_STEP, senders=ITSELF)
 def go_on_with_replays(_data: Any) -> None:
     """Step the replay runs for a moment, and have that repeated. Sent by beat too."""
     if replay_driver.drive():
         replay_wakeup.wake()
+
+
+def _require_own_name(message: Envelope, name: str) -> None:
+    """Refuse what one service says of another; whether it is that one, signatures tell.
+
+    Raises:
+        Reject: its source is another service.
+    """
+    if message.source != name:
+        raise Reject(f"{message.source} may not speak for {name}", code="forbidden")

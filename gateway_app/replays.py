@@ -9,8 +9,9 @@ from gateway_app import audit
 from gateway_app.bus import communicator
 from gateway_app.models import DeadLetter, DeadLetterState
 from messaging import MessagingError, codec
+from messaging.deadletter import DeadLetterReason
 from messaging.envelope import Envelope, new_message_id, utc_now
-from messaging.errors import DecodeError
+from messaging.errors import BadSignature, DecodeError
 
 #: Header of a message that was sent as a new one to run an old one again.
 REPLAY_OF_HEADER: Final = "replay_of"
@@ -30,7 +31,8 @@ def replay(letter: DeadLetter, *, actor: str, force: bool = False, as_new: bool 
     Args:
         letter: a row; how it looks in the database now is what counts.
         actor: who wants it.
-        force: also if it may have been handled before.
+        force: also if it may have been handled before, or nobody can tell who said it: the
+            operator vouches for it.
         as_new: under a new id, also where the message was handled meanwhile.
 
     Returns:
@@ -39,7 +41,7 @@ def replay(letter: DeadLetter, *, actor: str, force: bool = False, as_new: bool 
     Raises:
         NotReplayed: it is no message, or needs force.
     """
-    envelope = envelope_of(letter)
+    envelope = envelope_of(letter, vouched_for=force)
     if letter.may_have_been_handled and not force:
         raise NotReplayed(
             f"{letter.message_id} may have been handled before; --force replays it all the same"
@@ -99,15 +101,30 @@ def _move(
     return True
 
 
-def envelope_of(letter: DeadLetter) -> Envelope:
+def envelope_of(letter: DeadLetter, *, vouched_for: bool) -> Envelope:
     """Return the message that was given up.
 
+    Args:
+        letter: a row.
+        vouched_for: whether an operator answers for who said it, whatever its signature.
+
     Raises:
-        NotReplayed: it was none.
+        NotReplayed: it was none, or is not known to be of who it says. With a key that was missing
+            it may be.
     """
     if letter.envelope is None:
         raise NotReplayed(f"{letter.message_id} was no message; it can only be discarded")
     try:
-        return codec.from_mapping(letter.envelope)
+        envelope = codec.from_mapping(letter.envelope)
     except DecodeError as exc:
         raise NotReplayed(f"{letter.message_id}: {exc}; it can only be discarded") from exc
+    keyring = communicator.bus.keyring
+    is_doubted = letter.reason == DeadLetterReason.BAD_SIGNATURE and keyring.has_keys
+    if is_doubted and not vouched_for:
+        try:
+            keyring.check_message(envelope, letter.envelope)
+        except BadSignature as exc:
+            raise NotReplayed(
+                f"{letter.message_id}: {exc}; --force replays it all the same"
+            ) from exc
+    return envelope

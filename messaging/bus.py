@@ -2,7 +2,7 @@
 
 import functools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,6 +25,7 @@ from messaging.publisher_pool import PublisherPool
 from messaging.registration import DEAD_LETTER, PERISHABLE
 from messaging.retry import RetryPolicy
 from messaging.round_trips import RoundTrips
+from messaging.signing import Keyring
 from messaging.topology import Topology
 from messaging.wire import WireMessage, to_wire
 
@@ -52,6 +53,10 @@ class MessageBus:
         self.clock = clock
         self.profile = profile_for(config.broker_url)
         self.topology = Topology(config, self.profile)
+        #: Signs what is sent and checks what comes; false where nothing is signed.
+        self.keyring = Keyring.parse(
+            config.signing_keys, config.gateway_name, config.unsigned_until
+        )
         self.handlers = HandlerTable()
         self.dispatch = Dispatch(self)
         self._pool: PublisherPool[Publisher] = PublisherPool(
@@ -73,6 +78,7 @@ class MessageBus:
         atomic: bool = False,
         timeout: float | None = None,
         schema: "type[BaseModel] | None" = None,
+        senders: Iterable[str] | None = None,
         built_in: bool = False,
     ) -> Handler:
         """Have messages whose type matches the pattern handed to the function.
@@ -84,10 +90,12 @@ class MessageBus:
             atomic: whether it runs in the transaction that notes the message as handled.
             timeout: seconds one run may take; None: ``handler_timeout_seconds``.
             schema: a pydantic model; the function gets an instance of it, validated.
+            senders: the services that may send it; None: all.
             built_in: the library's own; not bound to broadcasts.
 
         Raises:
-            ConfigurationError: no pattern, a second handler for it, another signature, no model.
+            ConfigurationError: no pattern, a second handler for it, another signature of the
+                function, no model, no names.
         """
         return self.handlers.add(
             pattern,
@@ -96,6 +104,7 @@ class MessageBus:
             atomic=atomic,
             timeout=timeout,
             schema=schema,
+            senders=senders,
             built_in=built_in,
         )
 
@@ -164,6 +173,14 @@ class MessageBus:
             return True
         return self.pipeline.flush(timeout_seconds)
 
+    def encode(self, envelope: Envelope) -> str:
+        """Return the body of the task that carries an envelope, signed where there are keys.
+
+        Raises:
+            EncodeError, MessageTooLarge, ConfigurationError: cannot be sent; see `codec.encode`.
+        """
+        return codec.encode(envelope, self.size_limit(envelope.type), self.keyring)
+
     def size_limit(self, message_type: str) -> int | None:
         """Return how many bytes a message of this type may have; None: no limit."""
         return None if message_type in UNLIMITED_TYPES else self.config.max_message_bytes
@@ -216,7 +233,7 @@ class MessageBus:
         Raises:
             EncodeError, MessageTooLarge: cannot be sent.
         """
-        body = codec.encode(envelope, self.size_limit(envelope.type))
+        body = self.encode(envelope)
         number = self.topology.priority_number(envelope.priority)
         return to_wire(envelope, body, number, expires=expires, publishes=publishes)
 

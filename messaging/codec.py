@@ -11,22 +11,16 @@ from collections.abc import Callable, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
-from types import MappingProxyType
 from typing import Any, Final
 from uuid import UUID
 
 from messaging.envelope import (
     ENVELOPE_VERSION,
-    LARGEST_COUNT,
-    NO_HEADERS,
     Envelope,
-    MessageKind,
-    MessagePriority,
-    is_message_type,
-    is_service_name,
-    is_storable_id,
 )
+from messaging.envelope_fields import READERS, REQUIRED
 from messaging.errors import DecodeError, EncodeError, MessageTooLarge
+from messaging.signing import MESSAGE, NO_KEYS, Keyring
 
 #: Name of the Celery task that every message is.
 TASK_NAME: Final = "messaging.deliver"
@@ -86,7 +80,7 @@ def to_mapping(envelope: Envelope) -> dict[str, Any]:
     return mapping
 
 
-def encode(envelope: Envelope, max_bytes: int | None) -> str:
+def encode(envelope: Envelope, max_bytes: int | None, keyring: Keyring = NO_KEYS) -> str:
     """Return the body of the Celery task that carries this envelope.
 
     Dates, times, UUIDs, Decimals, enums and sets in ``data`` become their JSON forms.
@@ -94,13 +88,22 @@ def encode(envelope: Envelope, max_bytes: int | None) -> str:
     Args:
         envelope: what to write.
         max_bytes: limit of the UTF-8 text; None for no limit.
+        keyring: signs it, if it has keys and the envelope no signature yet.
 
     Raises:
         EncodeError: ``data`` or ``headers`` hold something JSON has no form for, NaN included.
         MessageTooLarge: over the limit.
+        ConfigurationError: no key may speak for who says it.
+        BadSignature: who answers for it may not speak for who says it.
     """
     try:
-        body = f"[[{_dumps(to_mapping(envelope))}],{_EMBED}]"
+        text = _dumps(to_mapping(envelope))
+        if keyring.has_keys and envelope.signature is None:
+            # Read back: keys that are no text, and instants, are text now, as receivers see them.
+            speaker = keyring.speaker_of(envelope.source, envelope.custodian)
+            signature = keyring.sign(MESSAGE, json.loads(text), speaker)
+            text = f'{text[:-1]},"signature":"{signature}"}}'
+        body = f"[[{text}],{_EMBED}]"
         check_size(body, max_bytes)
     except (TypeError, ValueError, RecursionError) as exc:
         raise EncodeError(f"message {envelope.type!r} cannot be written as JSON: {exc}") from exc
@@ -114,11 +117,16 @@ def check_size(body: str, max_bytes: int | None) -> None:
         raise MessageTooLarge(size, max_bytes)
 
 
-def decode(body: str | bytes) -> Envelope:
+def decode(body: str | bytes, keyring: Keyring = NO_KEYS) -> Envelope:
     """Return the envelope that a Celery task body carries.
+
+    Args:
+        body: as it came.
+        keyring: its signature is checked, if this has keys.
 
     Raises:
         DecodeError: not JSON, not a task of this protocol, or not an envelope.
+        BadSignature: nobody can tell who said it.
     """
     try:
         parsed = json.loads(body)
@@ -127,7 +135,7 @@ def decode(body: str | bytes) -> Envelope:
     half_a_pair = "\\ud" if isinstance(body, str) else b"\\ud"
     if half_a_pair in body:  # type: ignore[operator] # text in text, or bytes in bytes
         _require_text(parsed)
-    return from_arguments(parsed)
+    return from_arguments(parsed, keyring)
 
 
 def _require_text(parsed: object) -> None:
@@ -138,15 +146,19 @@ def _require_text(parsed: object) -> None:
         raise DecodeError(f"not text: {exc}") from exc
 
 
-def from_arguments(parsed: object) -> Envelope:
-    """Return the envelope in a parsed protocol-2 body, ``[args, kwargs, options]``.
+def from_arguments(parsed: object, keyring: Keyring = NO_KEYS) -> Envelope:
+    """Return the envelope in a parsed protocol-2 body, ``[args, kwargs, options]``; see `decode`.
 
     Raises:
         DecodeError: of another shape, or not an envelope.
     """
     match parsed:
-        case [[envelope], {}, *_]:
-            return from_mapping(envelope)
+        case [[mapping], {}, *_]:
+            envelope = from_mapping(mapping)
+            if keyring.has_keys:
+                assert isinstance(mapping, dict)
+                keyring.check_message(envelope, mapping)
+            return envelope
     raise DecodeError("not a task with an envelope as its only argument")
 
 
@@ -168,129 +180,10 @@ def from_mapping(mapping: object) -> Envelope:
         return Envelope(
             **{
                 name: read(name, mapping)
-                for name, read in _READERS.items()
-                if name in mapping or name in _REQUIRED
+                for name, read in READERS.items()
+                if name in mapping or name in REQUIRED
             }
         )
     except (KeyError, TypeError, ValueError) as exc:
         reason = f"{exc.args[0]!r} is missing" if isinstance(exc, KeyError) else str(exc)
         raise DecodeError(f"not an envelope: {reason}") from exc
-
-
-_Reader = Callable[[str, dict[str, Any]], Any]
-
-
-def _text(name: str, mapping: dict[str, Any]) -> str:
-    value = mapping[name]
-    if not isinstance(value, str) or not value:
-        raise ValueError(f"{name!r} is not text")
-    return value
-
-
-def _identifier(name: str, mapping: dict[str, Any]) -> str:
-    value = _text(name, mapping)
-    if not is_storable_id(value):
-        raise ValueError(f"{name!r} is too long or holds what cannot be stored")
-    return value
-
-
-def _optional_text(name: str, mapping: dict[str, Any]) -> str | None:
-    return None if mapping.get(name) is None else _text(name, mapping)
-
-
-def _message_type(name: str, mapping: dict[str, Any]) -> str:
-    value = mapping[name]
-    if not is_message_type(value):
-        raise ValueError(f"{name!r} is not a message type: {value!r:.80}")
-    return str(value)
-
-
-def _service(name: str, mapping: dict[str, Any]) -> str:
-    value = mapping[name]
-    if not is_service_name(value):
-        raise ValueError(f"{name!r} is not a service name: {value!r:.80}")
-    return str(value)
-
-
-def _optional_service(name: str, mapping: dict[str, Any]) -> str | None:
-    return None if mapping.get(name) is None else _service(name, mapping)
-
-
-def _target(name: str, mapping: dict[str, Any]) -> str:
-    return _service(name, mapping) if mapping.get(name) else ""
-
-
-def _instant(name: str, mapping: dict[str, Any]) -> datetime:
-    moment = datetime.fromisoformat(mapping[name])
-    if moment.tzinfo is None:
-        raise ValueError(f"{name!r} names no offset from UTC")
-    return moment
-
-
-def _optional_instant(name: str, mapping: dict[str, Any]) -> datetime | None:
-    return None if mapping.get(name) is None else _instant(name, mapping)
-
-
-def _count(name: str, mapping: dict[str, Any]) -> int:
-    least = 1 if name == "attempt" else 0
-    value = mapping[name]
-    if (
-        not isinstance(value, int)
-        or isinstance(value, bool)
-        or not least <= value <= LARGEST_COUNT
-    ):
-        raise ValueError(f"{name!r} is not a whole number from {least} to {LARGEST_COUNT}")
-    return value
-
-
-def _headers(name: str, mapping: dict[str, Any]) -> Mapping[str, Any]:
-    value = mapping.get(name)
-    if not value:
-        return NO_HEADERS
-    if not isinstance(value, dict):
-        raise TypeError(f"{name!r} is not an object")
-    return MappingProxyType(value)
-
-
-def _kind(name: str, mapping: dict[str, Any]) -> MessageKind:
-    try:
-        return _KINDS[mapping[name]]  # ten times as fast as the enum's own look-up
-    except KeyError:
-        return MessageKind(mapping[name])  # says what is wrong
-
-
-def _priority(name: str, mapping: dict[str, Any]) -> MessagePriority:
-    try:
-        return _PRIORITIES[mapping[name]]
-    except KeyError:
-        return MessagePriority(mapping[name])
-
-
-_KINDS: Final[dict[str, MessageKind]] = {kind.value: kind for kind in MessageKind}
-_PRIORITIES: Final[dict[str, MessagePriority]] = {each.value: each for each in MessagePriority}
-
-#: Fields without which there is no envelope; others have defaults.
-_REQUIRED: Final = frozenset({"id", "type", "kind", "source", "created_at", "correlation_id"})
-
-#: One reader for each field, in the order in which the first fault is reported.
-_READERS: Final[dict[str, _Reader]] = {
-    "id": _identifier,
-    "type": _message_type,
-    "kind": _kind,
-    "source": _service,
-    "target": _target,
-    "priority": _priority,
-    "data": lambda name, mapping: mapping[name],
-    "created_at": _instant,
-    "expires_at": _optional_instant,
-    "correlation_id": _text,
-    "causation_id": _optional_text,
-    "reply_to": _optional_text,
-    "attempt": _count,
-    "custodian": _optional_service,
-    "generation": _count,
-    "traceparent": _optional_text,
-    "headers": _headers,
-    "version": lambda name, mapping: mapping[name],
-    "signature": _optional_text,
-}

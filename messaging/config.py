@@ -2,11 +2,12 @@
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
 from messaging.envelope import is_service_name
 from messaging.errors import ConfigurationError
+from messaging.signing import Keyring
 
 WORKER_POOLS = ("threads", "prefork", "solo")
 LEDGERS = ("critical", "all")
@@ -21,11 +22,18 @@ class MessagingConfig:
     """
 
     #: Where the broker is: ``sqlite:////path``, ``amqp://…`` or ``redis://…``.
-    broker_url: str
+    broker_url: str = field(repr=False)
     #: Put before every queue and exchange name, so that installations can share a broker.
     namespace: str = ""
     #: The service that keeps the registry and the dead letters.
     gateway_name: str = "api-gateway"
+
+    #: Messages are signed with the first of these keys that may speak for their sender, and
+    #: checked with all: ``id:secret`` or ``id@service:secret``, by commas. Empty: not signed.
+    signing_keys: str = field(default="", repr=False)
+    #: While keys are being given out: what is not signed is believed until this instant, in
+    #: ISO 8601 with an offset.
+    unsigned_until: str = ""
 
     #: How often every instance says that it lives.
     heartbeat_seconds: float = 5.0
@@ -102,8 +110,8 @@ class MessagingConfig:
     redis_visibility_timeout_seconds: int = 600
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            self._check_kind(field.name, field.type)
+        for each in fields(self):
+            self._check_kind(each.name, each.type)
         self._check_rules()
 
     @classmethod
@@ -113,7 +121,7 @@ class MessagingConfig:
         Raises:
             ConfigurationError: unknown key (the text names the nearest match) or bad value.
         """
-        known = {field.name: field.type for field in fields(cls)}
+        known = {each.name: each.type for each in fields(cls)}
         values: dict[str, Any] = {}
         for key, value in settings.items():
             name = key.lower()
@@ -137,6 +145,7 @@ class MessagingConfig:
             raise _wrong("gateway_name", "expected a service name", self.gateway_name)
         if self.namespace and not is_service_name(self.namespace):
             raise _wrong("namespace", "expected letters, digits, - and _", self.namespace)
+        Keyring.parse(self.signing_keys, unsigned_until=self.unsigned_until)
         if self.worker_pool not in WORKER_POOLS:
             raise _wrong("worker_pool", f"expected one of {WORKER_POOLS}", self.worker_pool)
         if self.ledger not in LEDGERS:

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Final
 
 from django.db import DatabaseError, transaction
 
-from messaging import codec
 from messaging.context import current_message
 from messaging.database_threads import close_database, on_event_loop
 from messaging.envelope import Envelope, MessageKind, MessagePriority
@@ -152,4 +151,4 @@ class Dispatch:
 
     def _encode(self, envelope: Envelope) -> str:
         """Fail here, not in a relay later."""
-        return codec.encode(envelope, self._bus.size_limit(envelope.type))
+        return self._bus.encode(envelope)

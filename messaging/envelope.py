@@ -104,7 +104,7 @@ class Envelope:
     #: Free for applications; JSON values.
     headers: Mapping[str, Any] = field(default_factory=lambda: NO_HEADERS)
     version: int = ENVELOPE_VERSION
-    #: Set when envelopes are signed.
+    #: Of who answers for it, see `signing`; set when it is encoded.
     signature: str | None = None
 
     def is_expired(self, now: datetime) -> bool:
@@ -113,7 +113,7 @@ class Envelope:
 
     def for_subscriber(self, service: str, custodian: str) -> "Envelope":
         """Return the copy of a broadcast for one service, answered for by another one."""
-        return replace(self, target=service, custodian=custodian)
+        return replace(self, target=service, custodian=custodian, signature=None)
 
     def replayed_to(self, service: str, custodian: str) -> "Envelope":
         """Return the same message to be handled anew by one service, now, whenever it was said.
@@ -129,6 +129,7 @@ class Envelope:
             custodian=custodian,
             attempt=1,
             expires_at=None,
+            signature=None,
         )
 
     def next_attempt(self, attempt: int) -> "Envelope":

@@ -7,6 +7,7 @@
     ├─ CodecError
     │   ├─ EncodeError                  the message cannot be written as JSON; not sent
     │   ├─ DecodeError                  what arrived is not an envelope
+    │   │   └─ BadSignature             nobody can tell who said it
     │   └─ MessageTooLarge              over max_message_bytes; not sent
     ├─ PublishError                     NOT sent; safe to send again
     │   ├─ Unroutable                   the broker has nowhere to put it
@@ -29,7 +30,10 @@
         └─ InvalidData                  the data is not what the handler takes
 """
 
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+if TYPE_CHECKING:
+    from messaging.envelope import Envelope
 
 
 class MessagingError(Exception):
@@ -61,6 +65,18 @@ class DecodeError(CodecError):
     def __init__(self, text: str, *, reason: str = "invalid") -> None:
         super().__init__(text)
         self.reason = reason
+
+
+class BadSignature(DecodeError):
+    """What arrived is not signed, or by nobody who may say it: forged, altered, or misdirected.
+
+    Attributes:
+        envelope: what it says of itself, where that can be read; nobody vouches for it.
+    """
+
+    def __init__(self, text: str, envelope: "Envelope | None" = None) -> None:
+        super().__init__(text, reason="bad_signature")
+        self.envelope = envelope
 
 
 class MessageTooLarge(CodecError):

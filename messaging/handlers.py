@@ -1,13 +1,13 @@
 """Which function handles which message type."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from messaging.async_loop import run_coroutine
-from messaging.envelope import Envelope, MessagePriority
-from messaging.errors import ConfigurationError
+from messaging.envelope import Envelope, MessagePriority, is_service_name
+from messaging.errors import ConfigurationError, Reject
 from messaging.patterns import is_literal, is_pattern, matches, specificity
 from messaging.retry import DEFAULT_POLICIES, RetryPolicy
 from messaging.schemas import json_schema, require_model, validated
@@ -33,6 +33,8 @@ class Handler:
     schema: "type[BaseModel] | None" = None
     #: The library's own: answered by every service, not bound to broadcasts.
     built_in: bool = False
+    #: The services that may send it; None: all.
+    senders: frozenset[str] | None = None
     #: The gateway's: returns how many copies of a broadcast it made.
     is_fan_out: bool = False
 
@@ -60,8 +62,11 @@ class Handler:
         """Run the function and return what it returns; an async one to its end.
 
         Raises:
+            Reject: its source may not send it; the function was not called.
             InvalidData: the data does not validate; the function was not called.
         """
+        if self.senders is not None and envelope.source not in self.senders:
+            raise Reject(f"{envelope.source} may not send {envelope.type}", code="forbidden")
         data = envelope.data if self.schema is None else validated(self.schema, envelope.data)
         arguments = (data, envelope) if self.takes_message else (data,)
         result = self.function(*arguments)
@@ -97,6 +102,7 @@ class HandlerTable:
         atomic: bool = False,
         timeout: float | None = None,
         schema: "type[BaseModel] | None" = None,
+        senders: Iterable[str] | None = None,
         built_in: bool = False,
     ) -> Handler:
         """Register a function; see `MessageBus.subscribe`."""
@@ -129,6 +135,7 @@ class HandlerTable:
             atomic=atomic,
             timeout=timeout,
             schema=require_model(schema),
+            senders=_names(senders),
             built_in=built_in,
         )
         self._handlers[pattern] = handler
@@ -181,6 +188,17 @@ def _takes_message(function: Callable[..., Any]) -> bool:
         f"on_message: expected a function of (data) or (data, message), "
         f"got {_name(function)}{signature}"
     )
+
+
+def _names(senders: Iterable[str] | None) -> frozenset[str] | None:
+    if senders is None:
+        return None
+    names = () if isinstance(senders, str) else frozenset(senders)
+    if not names or not all(is_service_name(name) for name in names):
+        raise ConfigurationError(
+            f"on_message: expected senders to be names of services, got {senders!r}"
+        )
+    return frozenset(names)
 
 
 def _name(function: Callable[..., Any]) -> str:

@@ -1,13 +1,16 @@
 """Parking: what becomes of a message that is given up."""
 
+import json
 import logging
 import traceback
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from messaging import codec
+from messaging.compose import id_of
 from messaging.deadletter import DeadLetter, DeadLetterReason
 from messaging.envelope import Envelope, MessagePriority, new_message_id
+from messaging.errors import BadSignature
 from messaging.events import emit, message_dead_lettered
 from messaging.registration import DEAD_LETTER
 from messaging.text import storable
@@ -53,6 +56,26 @@ class Parking:
                 service_version=self._communicator.identity.version,
                 envelope=codec.to_mapping(envelope),
                 may_have_been_handled=may_have_been_handled,
+            ),
+            envelope,
+        )
+
+    def park_unproved(self, envelope: Envelope, error: BadSignature) -> None:
+        """Give up what nobody can tell to be of who it says; as `park`.
+
+        Under an id of its own: whoever has made it up may have taken that of another message. The
+        same once more is one dead letter.
+        """
+        said = codec.to_mapping(envelope)
+        text = json.dumps(said, sort_keys=True, default=str)
+        self._keep(
+            DeadLetter(
+                message_id=id_of(self._communicator.name, f"unproved/{text}"),
+                service=self._communicator.name,
+                reason=DeadLetterReason.BAD_SIGNATURE,
+                error=_text(error),
+                service_version=self._communicator.identity.version,
+                envelope=said,
             ),
             envelope,
         )

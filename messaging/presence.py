@@ -51,8 +51,10 @@ class Presence:
         self.told: Mapping[str, Any] | None = None
         self._thread: threading.Thread | None = None
         communicator.subscribe_built_in(HEALTH_CHECK, self._on_health_check)
-        communicator.subscribe_built_in(REGISTERED, self._on_registered)
-        communicator.subscribe_built_in(REGISTRATION_WANTED, self._on_registration_wanted)
+        communicator.subscribe_built_in(REGISTERED, self._on_registered, of_gateway=True)
+        communicator.subscribe_built_in(
+            REGISTRATION_WANTED, self._on_registration_wanted, of_gateway=True
+        )
 
     def start(self) -> None:
         """Register, and start heartbeat and checks. Call it when messages are being consumed."""

@@ -14,7 +14,14 @@ from messaging.context import handling
 from messaging.custody.arrival import Arrival
 from messaging.deadletter import DeadLetterReason
 from messaging.envelope import Envelope, MessageKind, utc_now
-from messaging.errors import CodecError, HandlerSignal, MessagingError, NoHandler, Unroutable
+from messaging.errors import (
+    CodecError,
+    DeliveryError,
+    HandlerSignal,
+    MessagingError,
+    NoHandler,
+    Unroutable,
+)
 from messaging.events import (
     emit,
     message_expired,
@@ -23,6 +30,7 @@ from messaging.events import (
     message_retry_scheduled,
 )
 from messaging.handlers import Handler, fan_out_handler
+from messaging.once import is_recorded, why_not_new
 from messaging.outcome import HANDLED, Outcome, settled
 from messaging.registration import PERISHABLE
 
@@ -45,6 +53,7 @@ class Receiver:
 
     def __init__(self, communicator: "ServiceCommunicator") -> None:
         self._communicator = communicator
+        self._is_signed = communicator.bus.keyring.has_keys
 
     def receive(
         self, envelope: Envelope, arrival: Arrival, expected: "Expected | None" = None
@@ -75,13 +84,13 @@ class Receiver:
         self, envelope: Envelope, arrival: Arrival, expected: "Expected | None"
     ) -> Outcome:
         if envelope.kind is MessageKind.REQUEST:
-            return self._request(envelope)
+            return self._request(envelope, arrival)
         handler = self._handler_for(envelope)
         if handler is None and envelope.kind is MessageKind.EVENT and not envelope.custodian:
             # Not subscribed: a binding of an older version, or one that Redis matched too widely.
             logger.debug("no handler for %s %s: ignored", envelope.type, envelope.id)
             return HANDLED
-        if _is_recorded(envelope, arrival, handler):
+        if is_recorded(envelope, arrival, handler, is_signed=self._is_signed):
             return self._recorded.receive(envelope, arrival, handler, expected)
         if envelope.is_expired(utc_now()):
             return self._expire(envelope)
@@ -172,10 +181,14 @@ class Receiver:
         emit(message_handled, self._communicator.name, envelope=envelope, seconds=seconds)
         return HANDLED
 
-    def _request(self, envelope: Envelope) -> Outcome:
+    def _request(self, envelope: Envelope, arrival: Arrival) -> Outcome:
         """Handle a request: one attempt, and the answer or error goes back. Nothing is kept."""
         if envelope.is_expired(utc_now()):
             return self._expire(envelope)
+        if self._is_signed:
+            refused = self._refused(envelope, arrival)
+            if refused is not None:
+                return refused
         handler = self._communicator.bus.handlers.find(envelope.type)
         if handler is None:
             text = f"{self._communicator.name} has no handler for {envelope.type!r}"
@@ -188,6 +201,17 @@ class Receiver:
             emit(message_failed, self._communicator.name, envelope=envelope, error=exc)
             return self._answer_error(envelope, exc)
         return self._answer(envelope, answer, clock.monotonic() - began)
+
+    def _refused(self, envelope: Envelope, arrival: Arrival) -> Outcome | None:
+        """Refuse a signed request that is not new."""
+        service = self._communicator.name
+        why = why_not_new(envelope, service)
+        if why is None:
+            return None
+        if arrival.redelivered:
+            text = f"a worker of {service} died while it handled this; whether it did is unknown"
+            return self._answer_error(envelope, DeliveryError(text))
+        return self._park(envelope, DeadLetterReason.BAD_SIGNATURE, why, 0)
 
     def _park(
         self,
@@ -263,19 +287,11 @@ def limit_seconds(
     """
     handler = communicator.bus.handlers.find(envelope.type)
     is_request = envelope.kind is MessageKind.REQUEST
-    if handler is None or is_request or not _is_recorded(envelope, arrival, handler):
+    is_signed = communicator.bus.keyring.has_keys
+    if handler is None or is_request:
+        return math.inf
+    if not is_recorded(envelope, arrival, handler, is_signed=is_signed):
         return math.inf
     if handler.timeout is not None:
         return handler.timeout
     return communicator.bus.config.handler_timeout_seconds
-
-
-def _is_recorded(envelope: Envelope, arrival: Arrival, handler: Handler | None) -> bool:
-    """Return whether a message may come twice, or must not be handled twice.
-
-    What was sent straight to the broker, and comes for the first time, is the only copy there is.
-    """
-    if envelope.type in PERISHABLE:
-        return False
-    is_atomic = handler is not None and handler.atomic
-    return bool(envelope.custodian or arrival.redelivered or arrival.publishes or is_atomic)

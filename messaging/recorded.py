@@ -12,7 +12,7 @@ from django.db import DatabaseError
 
 from messaging.attempts import GiveUp, Round, next_step, run_round
 from messaging.custody import failed_rounds, inbox
-from messaging.custody.arrival import Arrival
+from messaging.custody.arrival import ONLY_COPY, Arrival
 from messaging.custody.begin import MustPark, NotRun, begin
 from messaging.custody.inbox import Run
 from messaging.custody.link import Link
@@ -71,6 +71,8 @@ class RecordedReceiver:
             most = self._bus.config.max_worker_deaths
             begun = begin(envelope, self._communicator.name, arrival, most, self._version)
         if isinstance(begun, NotRun):
+            if begun.is_over and self._bus.keyring.has_keys and arrival == ONLY_COPY:
+                return self._park_copy(envelope, begun)
             return self._skip(envelope, begun)
         if isinstance(begun, MustPark):
             return self._park_unrun(envelope, begun)
@@ -191,6 +193,21 @@ class RecordedReceiver:
         if is_expired:
             emit(message_expired, self._communicator.name, envelope=envelope)
         return settled(wanted.error)
+
+    def _park_copy(self, envelope: Envelope, why: NotRun) -> Outcome:
+        """Park what was signed once and came twice, though its sender sent it once."""
+        text = (
+            f"{why.why}, and sent again: by somebody who had seen it, or by its sender's "
+            "connection, which broke"
+        )
+        self._communicator.parking.park(
+            envelope,
+            DeadLetterReason.BAD_SIGNATURE,
+            text,
+            attempts=0,
+            may_have_been_handled=True,
+        )
+        return settled(text)
 
     def _skip(self, envelope: Envelope, why: NotRun) -> Outcome:
         logger.debug("%s %s: %s", envelope.type, envelope.id, why.why)

@@ -40,21 +40,22 @@ class ReplyQueue:
         token = uuid.uuid4().hex
         self.name = self._bus.topology.reply_queue_name(self._service, token)
         self._lock = threading.Lock()
-        self._waiting: dict[str, Callable[[Outcome], None]] = {}
+        #: By the request's id: who was asked, and whom to tell.
+        self._waiting: dict[str, tuple[str, Callable[[Outcome], None]]] = {}
         self._reader: QueueReader | None = None
         #: Guards the two below, and tells `open` when they change.
         self._changed = threading.Condition()
         self._is_consuming = False
         self._failures = 0
 
-    def expect(self, request_id: str, tell: Callable[[Outcome], None]) -> None:
+    def expect(self, request: Envelope, tell: Callable[[Outcome], None]) -> None:
         """Have the reply to a request that is about to be sent told, or why none can come.
 
         Args:
-            request_id: its id. Call `forget` when nobody waits any more.
+            request: nobody but its target answers it. Call `forget` when nobody waits any more.
             tell: called once, on any thread; must not block.
         """
-        self._waiting[request_id] = tell
+        self._waiting[request.id] = request.target, tell
 
     def open(self) -> None:
         """Have the queue exist and be consumed. Idempotent; blocks.
@@ -82,8 +83,9 @@ class ReplyQueue:
 
     def fail(self, request_id: str, error: Exception) -> None:
         """End the wait for a reply that cannot come. Nobody waits: nothing happens."""
-        tell = self._waiting.pop(request_id, None)
-        if tell is not None:
+        waiting = self._waiting.pop(request_id, None)
+        if waiting is not None:
+            _, tell = waiting
             tell(error)
 
     def close(self) -> None:
@@ -116,13 +118,19 @@ class ReplyQueue:
 
     def _on_message(self, message: Message) -> None:
         try:
-            reply = decode(message.body)
+            reply = decode(message.body, self._bus.keyring)
         except DecodeError as exc:
             # Nobody can be told: which request it answers is what cannot be read.
             logger.warning("reply queue %s: dropped what is no reply: %s", self.name, exc)
             return
-        tell = self._waiting.pop(reply.causation_id or "", None)
+        request_id = reply.causation_id or ""
+        asked, tell = self._waiting.get(request_id, ("", None))
         if tell is None:
-            logger.info("reply to %s came too late", reply.causation_id)
-        else:
+            logger.info("reply to %s came too late", request_id)
+        elif reply.source != asked:
+            # Whoever was asked may still answer.
+            logger.warning(
+                "reply to %s dropped: %s was asked, not %s", request_id, asked, reply.source
+            )
+        elif self._waiting.pop(request_id, None) is not None:
             tell(reply)

@@ -74,7 +74,7 @@ class Requester:
         """Send a request and block until its answer; see `ServiceCommunicator.request`."""
         ends_at = SYSTEM_CLOCK.monotonic() + seconds
         told: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
-        self._replies.expect(envelope.id, told.put)
+        self._replies.expect(envelope, told.put)
         try:
             self._replies.open()
             self._publish(envelope)
@@ -88,7 +88,7 @@ class Requester:
     async def ask_async(self, envelope: Envelope, seconds: float) -> Any:
         """Send a request and await its answer; see `ServiceCommunicator.request_async`."""
         waiting = _Waiting()
-        self._replies.expect(envelope.id, waiting.tell)
+        self._replies.expect(envelope, waiting.tell)
         sending: Future[None] | None = None
         try:
             # The loop is not woken when it has been sent: only by the answer, or the error that

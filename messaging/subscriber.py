@@ -1,7 +1,7 @@
 """The receiving half of a service: its bus, and the handlers that were registered for it."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from messaging.bus import MessageBus
@@ -45,6 +45,7 @@ class Subscriber:
         atomic: bool = False,
         timeout: float | None = None,
         schema: "type[BaseModel] | None" = None,
+        senders: Iterable[str] | None = None,
     ) -> Callable[[F], F]:
         """Register the decorated function for the messages whose type matches the pattern.
 
@@ -65,25 +66,53 @@ class Subscriber:
                 validate never reaches the function: a request is answered with the code
                 ``invalid``, anything else is parked with that reason, both with a line for each
                 wrong field. The registry publishes its JSON Schema, unless this is a pattern.
+            senders: names of the services that may send it; None: all. Of others a request is
+                answered with the code ``forbidden``, anything else is parked as ``rejected``. That
+                a message is of who it says is known only where messages are signed.
 
         Raises:
-            ConfigurationError: no pattern, a second handler for it, another signature, no model.
+            ConfigurationError: no pattern, a second handler for it, another signature of the
+                function, no model, no names.
         """
-        options = {"retry": retry, "atomic": atomic, "timeout": timeout, "schema": schema}
 
         def register(function: F) -> F:
-            self._subscribe(pattern, function, **options)
+            self._subscribe_with(
+                lambda bus: bus.subscribe(
+                    pattern,
+                    function,
+                    retry=retry,
+                    atomic=atomic,
+                    timeout=timeout,
+                    schema=schema,
+                    senders=senders,
+                )
+            )
             return function
 
         return register
 
-    def subscribe_built_in(self, pattern: str, function: Callable[..., Any]) -> None:
-        """Register one of the library's own handlers; the service may replace it."""
-        self._subscribe(pattern, function, built_in=True)
+    def subscribe_built_in(
+        self, pattern: str, function: Callable[..., Any], *, of_gateway: bool = False
+    ) -> None:
+        """Register one of the library's own handlers; the service may replace it.
 
-    def _subscribe(self, pattern: str, function: Callable[..., Any], **options: Any) -> None:
+        Args:
+            pattern: a message type.
+            function: see `on_message`.
+            of_gateway: whether nobody but the gateway may send that.
+        """
+        self._subscribe_with(
+            lambda bus: bus.subscribe(
+                pattern,
+                function,
+                built_in=True,
+                senders=(bus.config.gateway_name,) if of_gateway else None,
+            )
+        )
+
+    def _subscribe_with(self, subscribe: Callable[[MessageBus], object]) -> None:
         # Handlers are registered at import, before settings may be read: the bus comes later.
         if "bus" in self.__dict__:
-            self.bus.subscribe(pattern, function, **options)
+            subscribe(self.bus)
         else:
-            self._subscribed.append(lambda bus: bus.subscribe(pattern, function, **options))
+            self._subscribed.append(subscribe)

@@ -38,6 +38,8 @@ class NotRun:
     why: str
     #: An outcome to tell the delivery's custodian, where no row will; empty: none.
     answer: str = ""
+    #: Whether it is another copy of what has come to its end.
+    is_over: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -258,7 +260,7 @@ def _answer_or_reopen(row: InboxMessage, envelope: Envelope) -> NotRun | None:
     outcome = row.state if row.generation <= envelope.generation else InboxState.PARKED.value
     why = f"{outcome} already"
     if not envelope.custodian:
-        return NotRun(why=why)
+        return NotRun(why=why, is_over=True)
     key = Key(envelope.id, row.service, envelope.generation)
     if outbox.settle(key, outcome, row.last_error):
         return NotRun(why=why)

@@ -36,6 +36,7 @@ class Control:
     def __init__(self, bus: "MessageBus", service: str) -> None:
         self._service = service
         self._link = Link(bus)
+        self._keyring = bus.keyring
         self._round: list[Message] = []
         self._reader = QueueReader(
             bus.connection,
@@ -80,7 +81,7 @@ class Control:
         asks: list[Ask] = []
         for message in messages:
             try:
-                said = read(message.headers.get("task"), message.body)
+                said = read(message.headers.get("task"), message.body, self._keyring)
             except DecodeError as exc:
                 self._drop(exc)
             else:

@@ -30,13 +30,17 @@ class Link:
     def tell(self, custodian: str, service: str, entries: Sequence[Entry]) -> None:
         """Tell a custodian what became of its messages at a service."""
         for start in range(0, len(entries), MOST_ENTRIES):
-            message = receipt_message(service, entries[start : start + MOST_ENTRIES])
+            message = receipt_message(
+                service, entries[start : start + MOST_ENTRIES], self._bus.keyring
+            )
             self._send(custodian, message)
 
     def ask(self, custodian: str, target: str, questions: Sequence[Question]) -> None:
         """Ask a receiver what became of a custodian's messages."""
         for start in range(0, len(questions), MOST_ENTRIES):
-            message = ask_message(custodian, questions[start : start + MOST_ENTRIES])
+            message = ask_message(
+                custodian, questions[start : start + MOST_ENTRIES], self._bus.keyring
+            )
             self._send(target, message)
 
     def queue_length(self, service: str) -> int:

@@ -17,6 +17,7 @@ from messaging.envelope import (
 )
 from messaging.errors import DecodeError
 from messaging.models import OutboxState
+from messaging.signing import CUSTODY, Keyring
 from messaging.text import storable
 from messaging.wire import PERSISTENT, WireMessage
 
@@ -78,27 +79,34 @@ class Ask(NamedTuple):
     about: tuple[Question, ...]
 
 
-def receipt_message(service: str, entries: Sequence[Entry]) -> WireMessage:
-    """Return the message that tells a custodian what became of messages."""
-    return _message(RECEIPT, {"service": service, "entries": [list(entry) for entry in entries]})
+def receipt_message(service: str, entries: Sequence[Entry], keyring: Keyring) -> WireMessage:
+    """Return the message that tells a custodian what became of messages, signed by the service."""
+    data = {"service": service, "entries": [list(entry) for entry in entries]}
+    return _message(RECEIPT, data, service, keyring)
 
 
-def ask_message(custodian: str, questions: Sequence[Question]) -> WireMessage:
-    """Return the message that asks a receiver what became of messages."""
-    return _message(ASK, {"custodian": custodian, "about": [list(each) for each in questions]})
+def ask_message(custodian: str, questions: Sequence[Question], keyring: Keyring) -> WireMessage:
+    """Return the message that asks a receiver what became of messages, signed by the custodian."""
+    data = {"custodian": custodian, "about": [list(each) for each in questions]}
+    return _message(ASK, data, custodian, keyring)
 
 
-def read(task: object, body: str | bytes) -> Receipt | Ask:
+def read(task: object, body: str | bytes, keyring: Keyring) -> Receipt | Ask:
     """Return what came on a custody queue.
 
     Raises:
         DecodeError: neither a receipt nor a question.
+        BadSignature: not of the service that it is said to be of.
     """
     try:
         ((data,), _, _) = json.loads(body)
         said = _READERS[str(task)](data)
+        signature = data.get("signature")
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as exc:
         raise DecodeError(f"neither receipt nor question: {exc!r}") from exc
+    if keyring.has_keys:
+        speaker = said.service if isinstance(said, Receipt) else said.custodian
+        keyring.check(CUSTODY, data, str(signature or ""), speaker)
     return said
 
 
@@ -143,7 +151,9 @@ _READERS: Final[dict[str, Callable[[Any], Receipt | Ask]]] = {
 }
 
 
-def _message(name: str, data: dict[str, Any]) -> WireMessage:
+def _message(name: str, data: dict[str, Any], speaker: str, keyring: Keyring) -> WireMessage:
+    if keyring.has_keys:
+        data["signature"] = keyring.sign(CUSTODY, data, speaker)
     headers = {"lang": "py", "task": name, "id": new_message_id(), "ignore_result": True}
     properties = {"delivery_mode": PERSISTENT, "expiration": str(EXPIRES_SECONDS * 1000)}
     embed = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}

@@ -9,7 +9,7 @@ from django.db.models import Max, Q
 
 from messaging.clock import SYSTEM_CLOCK
 from messaging.config import MessagingConfig
-from messaging.custody import failed_rounds, outbox
+from messaging.custody import failed_rounds, outbox, seen
 from messaging.envelope import MessagePriority, utc_now
 from messaging.models import DedupHorizon, InboxMessage, InboxState
 
@@ -56,6 +56,8 @@ def purge(config: MessagingConfig, now: datetime) -> Iterator[int]:
         while gone := _forget(rows, until):
             yield gone
     while gone := failed_rounds.forget(payload_until, BATCH):
+        yield gone
+    while gone := seen.forget(now, BATCH):
         yield gone
     while gone := _forget_abandoned(now):
         yield gone

@@ -34,8 +34,7 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-#: Runs of one transaction. More gain little, and are so many more to be done again, or to be
-#: cleared of having killed the process, when it dies in one of them.
+#: Runs of one transaction. More gain little, and are so many more to be done again when it dies.
 MOST: Final = 32
 #: An end is noted within this, whatever the next handler takes.
 LATE_SECONDS: Final = 0.005
@@ -71,17 +70,21 @@ class Expected:
 
 
 class RunGroups:
-    """The runs of one service in one process of many threads. Thread-safe.
+    """The runs of one service in one process. Thread-safe.
 
     Args:
         service: whose runs.
         max_deaths: see `custody.begin.begin`.
         version: of the service, for the record.
+        records_all: whether each has a row, under custody or not.
     """
 
-    def __init__(self, service: str, max_deaths: int, version: str = "") -> None:
+    def __init__(
+        self, service: str, max_deaths: int, version: str = "", *, records_all: bool = False
+    ) -> None:
         self._service = service
         self._max_deaths = max_deaths
+        self._records_all = records_all
         self._version = failed_rounds.version_text(version)
         #: Held while runs begin, for as long as the database takes: never on the event loop.
         self._beginning = threading.Lock()
@@ -102,7 +105,8 @@ class RunGroups:
         is where a single death is enough to be parked.
         """
         is_first = arrival.publishes <= 1 and not arrival.redelivered
-        is_kept = envelope.custodian is not None and envelope.kind is not MessageKind.REQUEST
+        has_row = self._records_all or envelope.custodian is not None
+        is_kept = has_row and envelope.kind is not MessageKind.REQUEST
         is_alone = self._max_deaths < 2 or envelope.type in PERISHABLE
         if is_alone or not (is_first and is_kept):
             return None
@@ -173,7 +177,7 @@ class RunGroups:
         with self._looking:
             left = _all_of(self._waiting)
         for expected in left:
-            self.give_back(expected, _nothing)
+            self.give_back(expected, lambda: None)
 
     def wait(self, timeout_seconds: float) -> None:
         """Wait until what was given back or has ended is on record, not for longer than that."""
@@ -291,7 +295,3 @@ def _all_of(waiting: "deque[T]") -> list[T]:
         except IndexError:
             break  # another thread took the last one
     return taken
-
-
-def _nothing() -> None:
-    pass

@@ -12,6 +12,7 @@ from messaging.models.received import (
     FailedRound,
     InboxMessage,
     InboxState,
+    SeenRequest,
 )
 from messaging.models.sent import OPEN, OutboxMessage, OutboxState
 from messaging.models.state import BusState, PausedService
@@ -30,4 +31,5 @@ __all__ = [
     "OutboxMessage",
     "OutboxState",
     "PausedService",
+    "SeenRequest",
 ]

@@ -102,6 +102,26 @@ class InboxMessage(models.Model):
         return f"{self.type} at {self.service} ({self.message_id})"
 
 
+class SeenRequest(models.Model):
+    """A signed request that was begun, kept until it has expired; see `custody.seen`."""
+
+    message_id = models.CharField(max_length=ID_LENGTH)
+    service = models.CharField(max_length=SERVICE_LENGTH)
+    expires_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        """One for a request and a service."""
+
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["message_id", "service"], name="messaging_seen_request"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.message_id} at {self.service}"
+
+
 class FailedRound(models.Model):
     """Attempts of a message that failed, one after the other in the same process.
 

@@ -37,7 +37,12 @@ def create_app(communicator: "ServiceCommunicator") -> BusApp:
 
     Its queue, pool, prefetch and node name are settings, so `celery -A services.user worker`
     needs no options.
+
+    Raises:
+        ConfigurationError: messages are signed, and no key may speak for this service.
     """
+    if communicator.bus.keyring.has_keys:
+        communicator.bus.keyring.key_of(communicator.name)  # not when the first message is sent
     app = BusApp(communicator.name, set_as_current=False)
     app.communicator = communicator
     RECEIVERS[communicator.name] = Receiver(communicator)

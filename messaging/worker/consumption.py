@@ -7,6 +7,7 @@ says with its heartbeats that it is not what the registry wants, and is told aga
 """
 
 import logging
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,7 +17,8 @@ from kombu.exceptions import OperationalError
 
 from messaging.database_threads import close_database
 from messaging.envelope import utc_now
-from messaging.errors import BrokerError, BrokerUnavailable
+from messaging.errors import BadSignature, BrokerError, BrokerUnavailable
+from messaging.signing import CONTROL, Keyring
 from messaging.text import storable
 
 if TYPE_CHECKING:
@@ -27,6 +29,9 @@ logger = logging.getLogger(__name__)
 
 #: Name of the remote control command.
 COMMAND: Final = "bus_consume"
+#: A signed command is obeyed for so long, which clocks may be apart as well. One that is refused
+#: is said again: the registry does so until workers are as it wants.
+FRESH_SECONDS: Final = 60.0
 
 
 class Consumption:
@@ -88,7 +93,7 @@ def tell_workers(app: "BusApp", service: str, *, is_paused: bool, reason: str) -
     Safe to repeat. Workers that do not get it are to be told again.
 
     Args:
-        app: whose broker; of any service.
+        app: of the gateway; nobody else is obeyed where messages are signed.
         service: whose workers.
         is_paused: whether they shall take none.
         reason: for their logs, text for people.
@@ -103,20 +108,63 @@ def tell_workers(app: "BusApp", service: str, *, is_paused: bool, reason: str) -
         with connection:
             timeout = bus.config.broker_timeout_seconds
             connection.ensure_connection(max_retries=1, interval_start=0.1, timeout=timeout)
-            said = {"service": service, "is_paused": is_paused, "reason": reason}
-            app.control.broadcast(COMMAND, arguments=said, connection=connection)
+            app.control.broadcast(
+                COMMAND,
+                arguments=_signed(bus.keyring, app.communicator.name, service, is_paused, reason),
+                connection=connection,
+            )
     except (*errors, OperationalError, BrokerError, OSError) as exc:
         raise BrokerUnavailable(f"workers of {service} could not be told: {exc}") from exc
 
 
 @control_command(name=COMMAND)
-def _consume(state: Any, service: str, is_paused: bool, reason: str) -> dict[str, str]:
+def _consume(
+    state: Any, service: str, is_paused: bool, reason: str, said_at: str = "", signature: str = ""
+) -> dict[str, str]:
     """Do what `tell_workers` asks for, if it is meant for this worker."""
     consumer: GuardConsumer = state.consumer
-    if consumer.app.communicator.name != service:
+    communicator = consumer.app.communicator
+    if communicator.name != service:
         return {"ok": "not for this service"}
+    keyring, gateway = communicator.bus.keyring, communicator.bus.config.gateway_name
+    if keyring.has_keys:
+        said = _said(service, is_paused, reason, said_at)
+        try:
+            keyring.check(CONTROL, said, signature, gateway)
+            _require_fresh(said_at)
+        except BadSignature as exc:
+            logger.warning("%s does not obey a remote control command: %s", service, exc)
+            return {"error": str(exc)}
     consumer.consumption.put(is_paused=is_paused, reason=reason)
     return {"ok": "paused" if is_paused else "resumed"}
+
+
+def _signed(
+    keyring: Keyring, speaker: str, service: str, is_paused: bool, reason: str
+) -> dict[str, Any]:
+    said = _said(service, is_paused, reason, utc_now().isoformat())
+    if keyring.has_keys:
+        said["signature"] = keyring.sign(CONTROL, said, speaker)
+    return said
+
+
+def _said(service: str, is_paused: bool, reason: str, said_at: str) -> dict[str, Any]:
+    return {
+        "service": service,
+        "is_paused": is_paused,
+        "reason": reason,
+        "said_at": said_at,
+    }
+
+
+def _require_fresh(said_at: str) -> None:
+    """Refuse what was said long ago: somebody may have kept it."""
+    try:
+        age = abs((utc_now() - datetime.fromisoformat(said_at)).total_seconds())
+    except (ValueError, TypeError) as exc:
+        raise BadSignature(f"when it was said cannot be read: {exc}") from exc
+    if age > FRESH_SECONDS:
+        raise BadSignature(f"it was said {age:.0f} s ago, the limit is {FRESH_SECONDS:g} s")
 
 
 def _remember(service: str, is_paused: bool, reason: str) -> None:

@@ -16,6 +16,7 @@ from django.db import DatabaseError
 from messaging.custody import schedule
 from messaging.custody.control import Control
 from messaging.custody.relay import Relay
+from messaging.worker.remote_control import restrict
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ class BusWorker(Worker):
         # Gossip and mingle synchronise revoked tasks and clocks, which nothing here uses; mingle
         # alone holds up every start by a second.
         kwargs.update(without_gossip=True, without_mingle=True)
+        restrict()
         super().__init__(app, hostname, **kwargs)
 
     def on_consumer_ready(self, consumer: Any) -> None:

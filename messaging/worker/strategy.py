@@ -17,10 +17,11 @@ from kombu.message import Message
 from messaging.codec import decode
 from messaging.custody.arrival import Arrival, arrival_of
 from messaging.envelope import Envelope
-from messaging.errors import DecodeError
+from messaging.errors import BadSignature, DecodeError
 from messaging.outcome import Outcome
 from messaging.receiver import Receiver
 from messaging.registration import HEALTH_CHECK
+from messaging.signing import Keyring
 from messaging.worker.delivery import Delivery
 from messaging.worker.pool import ThreadPool
 
@@ -53,10 +54,14 @@ def receive(
 def deliver_strategy(task: Any, app: Any, consumer: Any) -> Callable[..., None]:
     """Return the function that Celery calls with every message of this task."""
     hand_over = _to_thread if isinstance(consumer.pool, ThreadPool) else _to_process
-    limit = app.communicator.bus.config.max_message_bytes
+    communicator = app.communicator
+    limit, keyring = communicator.bus.config.max_message_bytes, communicator.bus.keyring
 
     def on_delivery(message: Message, *_: Any) -> None:
-        delivery = Delivery(message, _read(message, limit), consumer)
+        envelope = _read(message, limit, keyring)
+        if keyring.has_keys and envelope.target not in ("", communicator.name):
+            raise BadSignature(f"it was said to {envelope.target!r}", envelope)
+        delivery = Delivery(message, envelope, consumer)
         delivery.reserve()
         hand_over(delivery)
 
@@ -122,7 +127,7 @@ def _to_process(delivery: Delivery) -> None:
     )
 
 
-def _read(message: Message, limit: int) -> Envelope:
+def _read(message: Message, limit: int, keyring: Keyring) -> Envelope:
     """Return the envelope in a message.
 
     Raises:
@@ -133,4 +138,4 @@ def _read(message: Message, limit: int) -> Envelope:
         raise DecodeError(f"{size} bytes, the limit is {limit}", reason="too_large")
     if message.content_type != "application/json":
         raise DecodeError(f"content type {message.content_type!r} is not accepted")
-    return decode(message.body)
+    return decode(message.body, keyring)

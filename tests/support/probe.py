@@ -13,6 +13,7 @@ import django
 django.setup()
 
 from celery.signals import worker_ready  # noqa: E402
+from celery.worker.control import control_command  # noqa: E402
 from pydantic import BaseModel  # noqa: E402
 
 from messaging import Envelope, Reject, Retry, RetryPolicy, ServiceCommunicator  # noqa: E402
@@ -31,6 +32,17 @@ consumers: list[Any] = []
 def on_ready(sender: Any, **_: Any) -> None:
     consumers.append(sender)
     journal.write(event="ready")
+
+
+@control_command(args=[("takes", bool)])
+def probe_consume(state: Any, takes: bool) -> dict[str, str]:
+    """Stop taking messages as if something had gone wrong, or take them again."""
+    queue = state.app.conf.task_default_queue
+    if takes:
+        state.consumer.add_task_queue(queue)
+    else:
+        state.consumer.cancel_task_queue(queue)
+    return {"ok": queue}
 
 
 if "PROBE_HANGS" in os.environ:
@@ -111,6 +123,12 @@ def create_invoice(data: Any, message: Envelope) -> None:
 @communicator.on_message("reject")
 def reject(data: Any) -> None:
     raise Reject("this will never do")
+
+
+@communicator.on_message("of.friends", senders=("friend",))
+def of_friends(data: Any, message: Envelope) -> str:
+    journal.write(event="handled", id=message.id, type=message.type, data=data)
+    return "for friends"
 
 
 class Order(BaseModel):

@@ -1,13 +1,11 @@
 """Health rounds of a running gateway over running workers, stuck and busy ones."""
 
-import socket
 from typing import Any
 
 import pytest
 
 from messaging.registration import HEALTH_ROUND
 from tests.support.installation import Installation
-from tests.support.processes import Process
 from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.embedded_only]
@@ -18,7 +16,7 @@ class Gateway:
 
     def __init__(self, installation: Installation) -> None:
         self._installation = installation
-        self._beat = installation.communicator("test-beat")
+        self._beat = installation.communicator("api-gateway")
         self._database = installation.database()
         installation.start("api-gateway", "celery", "-A", "gateway_app", "worker")
         eventually(lambda: self.instance("api-gateway"), 30, "the gateway is registered")
@@ -44,12 +42,12 @@ class Gateway:
         self._beat.tell("api-gateway", HEALTH_ROUND, {}, expires_in=30)
         eventually(lambda: self._rounds() != before, 30, "a health round")
 
-    def control(self, *command: str) -> None:
-        """Have Celery's remote control do something."""
-        process = self._installation.start(
-            "control", "celery", "-A", "gateway_app", "control", *command
+    def control(self, command: str, **arguments: Any) -> None:
+        """Have Celery's remote control tell all workers something, and wait for an answer."""
+        answers = self._beat.celery_app.control.broadcast(
+            command, arguments=arguments, reply=True, timeout=10, limit=1
         )
-        assert process.wait(30) == 0, process.log.read_text()
+        assert answers
 
     def _rounds(self) -> Any:
         query = "SELECT round_at FROM gateway_app_registrystatus"
@@ -62,23 +60,15 @@ def gateway(installation: Installation) -> Gateway:
     return Gateway(installation)
 
 
-def control(worker: Process, gateway: Gateway, command: str, queue: str) -> None:
-    """Tell the one worker of the service "stuck" something by Celery's remote control."""
-    instance_id = gateway.instance("stuck")["id"]
-    node = f"stuck@{socket.gethostname()}-{worker.pid}-{instance_id[:6]}"
-    gateway.control("-d", node, command, queue)
-
-
 def test_a_worker_that_lives_but_has_stopped_consuming_is_found_out_until_it_consumes_again(
     installation: Installation, gateway: Gateway
 ) -> None:
-    worker = installation.start_worker("stuck")
+    installation.start_worker("stuck")
     eventually(lambda: gateway.instance("stuck"), what="registered")
     gateway.round()
     assert '"answered"' in gateway.instance("stuck")["last"]
 
-    queue = "stuck" if installation.features.name == "redis" else f"{installation.namespace}.stuck"
-    control(worker, gateway, "cancel_consumer", queue)
+    gateway.control("probe_consume", takes=False)
     sender = installation.communicator()
     for number in range(3):
         sender.send_to_service("stuck", "work", {"n": number})
@@ -92,7 +82,7 @@ def test_a_worker_that_lives_but_has_stopped_consuming_is_found_out_until_it_con
     assert found["wedged"] == "takes no messages, though some wait and handlers are free"
     assert found["heard"] == "UP"
 
-    control(worker, gateway, "add_consumer", queue)
+    gateway.control("probe_consume", takes=True)
     journal = installation.journal("stuck")
     eventually(lambda: len(journal.lines(event="handled")) == 3)
 

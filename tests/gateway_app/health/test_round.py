@@ -173,7 +173,7 @@ def test_a_round_that_fails_late_is_not_run_again_and_counts_a_failure_once(
     handler = communicator.bus.handlers.find(HEALTH_ROUND)
     assert handler is not None
     assert handler.function is handlers.check_health
-    begun = critical(type=HEALTH_ROUND, custodian=None)
+    begun = critical(type=HEALTH_ROUND, source="api-gateway", custodian=None)
     outcome = Receiver(communicator).receive(begun, ONLY_COPY)
     assert (outcome.is_settled, outcome.error) == (True, "ValueError: late")
     instance.refresh_from_db()

@@ -143,13 +143,13 @@ def test_a_heartbeat_of_somebody_unknown_is_answered_and_one_of_somebody_known_i
     own_broker: MessageBus,
 ) -> None:
     said = {"name": "user-service", "id": "i1", "load": {"busy": 2}, "checks": {"a": {"ok": True}}}
-    handlers.announce(said, an_envelope())
+    handlers.announce(said, an_envelope(source="user-service"))
     assert an_instance().state == "UP"
     with own_broker.connection() as broker:
         queue = own_broker.topology.service_queue("user-service")(broker.channel())
         wanted = codec.decode(queue.get(no_ack=True).body)
     assert (wanted.type, wanted.data) == (REGISTRATION_WANTED, {"id": "i1"})
     register()
-    handlers.announce(said, an_envelope())
+    handlers.announce(said, an_envelope(source="user-service"))
     assert an_instance().load == {"busy": 2}
     assert an_instance().checks == {"a": {"ok": True, "text": ""}}

@@ -18,6 +18,7 @@ from messaging.custody.relay import Relay
 from messaging.envelope import Envelope, utc_now
 from messaging.errors import DecodeError
 from messaging.models import DedupHorizon, InboxMessage, OutboxMessage
+from messaging.signing import NO_KEYS
 from tests.support.waiting import eventually
 from tests.unit.custody.test_inbox import critical
 
@@ -104,13 +105,13 @@ def test_of_what_its_receiver_lost_the_row_says_so_and_stays_open() -> None:
         ("messaging.receipt", "[[],{},{}]"),
         ("messaging.receipt", '[[{"service":"b","entries":[["m",0,"lost",""]]}],{},{}]'),
         ("messaging.receipt", '[[{"service":"b c","entries":[]}],{},{}]'),
-        ("os.system", receipt_message("b", [Entry("m", 0, "handled")]).body),
+        ("os.system", receipt_message("b", [Entry("m", 0, "handled")], NO_KEYS).body),
         (None, "[]"),
     ],
 )
 def test_what_is_neither_receipt_nor_question_is_refused(task: str | None, body: str) -> None:
     with pytest.raises(DecodeError):
-        read(task, body)
+        read(task, body, NO_KEYS)
 
 
 def test_a_row_that_ends_while_its_receipt_is_written_owes_another_one(
@@ -136,7 +137,7 @@ def test_a_row_that_ends_while_its_receipt_is_written_owes_another_one(
 def test_a_number_that_no_database_holds_is_refused(generation: str) -> None:
     body = f'[[{{"service":"b","entries":[["m",{generation},"handled",""]]}}],{{}},{{}}]'
     with pytest.raises(DecodeError):
-        read("messaging.receipt", body)
+        read("messaging.receipt", body, NO_KEYS)
 
 
 def test_what_the_database_refuses_of_a_round_keeps_nothing_else_from_being_noted(
