@@ -52,8 +52,11 @@ def replay(letter: DeadLetter, *, actor: str, force: bool = False, as_new: bool 
         again = replace(
             again, id=new_message_id(), generation=0, headers=headers, created_at=utc_now()
         )
+    detail = f"as {again.id}"
+    if letter.reason == DeadLetterReason.BAD_SIGNATURE and force:
+        detail += f", vouched for by {actor}"
     with transaction.atomic():
-        if not _move(letter, DeadLetterState.REPLAYED, actor, "replay", f"as {again.id}"):
+        if not _move(letter, DeadLetterState.REPLAYED, actor, "replay", detail):
             return False
         communicator.bus.dispatch.send(again, delay=None, may_repeat=True)
     return True

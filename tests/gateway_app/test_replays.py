@@ -1,6 +1,7 @@
 """Dead letters: replayed, discarded, by whom, and what never happens."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,11 +10,13 @@ from django.core.management import CommandError
 from django.test import Client
 
 from gateway_app import deadletters, replays
+from gateway_app.bus import communicator
 from gateway_app.models import AuditRecord, DeadLetter, DeadLetterState
 from messaging import MessageBus, codec, deadletter
 from messaging.deadletter import DeadLetterReason
 from messaging.envelope import MessageKind
 from messaging.models import InboxMessage, OutboxMessage
+from messaging.signing import Keyring
 from tests.gateway_app.test_commands import call
 from tests.unit.test_codec import an_envelope
 
@@ -46,6 +49,39 @@ def test_a_replay_is_the_same_message_one_generation_later_under_custody() -> No
     assert (envelope.custodian, envelope.expires_at) == ("api-gateway", None)
     record = AuditRecord.objects.get()
     assert (record.actor, record.action, record.message_id) == ("ada", "replay", "m0")
+
+
+def test_what_nobody_vouches_for_is_replayed_once_its_key_is_known_or_somebody_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A receiver that lacked a new key parks everything; with the key it is replayed as it is."""
+    keyring = Keyring.parse(f"new:{'n' * 40}", "api-gateway")
+    body = codec.encode(an_envelope(source="b", kind="command", custodian=None), None, keyring)
+    forged = codec.decode(body).next_attempt(1)
+    for number, said in enumerate((forged, replace(forged, data="forged"))):
+        letter = deadletter.DeadLetter(
+            message_id=f"unproved-{number}",
+            service="b",
+            reason=DeadLetterReason.BAD_SIGNATURE,
+            error="signed with key 'new', which is not known here",
+            envelope=codec.to_mapping(said),
+        )
+        deadletters.park(letter)
+    genuine, altered = DeadLetter.objects.order_by("pk")
+    bus = communicator.bus
+    monkeypatch.setattr(bus, "keyring", Keyring.parse(f"old:{'o' * 40}", "api-gateway"))
+    with pytest.raises(replays.NotReplayed, match="key 'new', which is not known here; --force"):
+        replays.replay(genuine, actor="ada")
+    both = Keyring.parse(f"new:{'n' * 40},old:{'o' * 40}", "api-gateway")
+    monkeypatch.setattr(bus, "keyring", both)
+    assert replays.replay(genuine, actor="ada")
+    sent = codec.decode(OutboxMessage.objects.get().envelope, both)
+    assert (sent.id, sent.source, sent.custodian) == (forged.id, "b", "api-gateway")
+    with pytest.raises(replays.NotReplayed, match="altered"):
+        replays.replay(altered, actor="ada")
+    OutboxMessage.objects.all().delete()
+    assert replays.replay(altered, actor="ada", force=True)
+    assert AuditRecord.objects.latest("pk").detail.endswith(", vouched for by ada")
 
 
 def test_two_operators_replay_it_once() -> None:
