@@ -26,7 +26,9 @@ from tests.support.waiting import eventually
 
 KEY = f"2026a:{'s' * 40}"
 FORGED = f"2026a:{'f' * 40}"
-PROMISE = "what is forged, altered, repeated or misdirected is parked, and not run"
+pytestmark = pytest.mark.promise(
+    "where messages are signed, what is forged, repeated or misdirected is parked, not run"
+)
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +143,6 @@ def encoded_signature(installation: Installation, envelope: Envelope) -> str:
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-@pytest.mark.promise(PROMISE)
 def test_what_is_not_of_who_it_says_is_parked_and_not_run(signed: Installation, name: str) -> None:
     parked(signed)
     envelope = a_command()
@@ -155,7 +156,6 @@ def test_what_is_not_of_who_it_says_is_parked_and_not_run(signed: Installation, 
     assert signed.journal("probe").lines(event="handled", id=envelope.id) == []
 
 
-@pytest.mark.promise(PROMISE)
 def test_the_same_forgery_a_hundred_times_is_one_dead_letter(signed: Installation) -> None:
     parked(signed)
     envelope = a_command()
@@ -166,7 +166,6 @@ def test_the_same_forgery_a_hundred_times_is_one_dead_letter(signed: Installatio
     assert len(letters + parked(signed)) == 1
 
 
-@pytest.mark.promise(PROMISE)
 def test_a_command_that_somebody_has_seen_and_sends_again_is_not_run_again(
     signed: Installation,
 ) -> None:
@@ -190,7 +189,6 @@ def test_a_command_that_somebody_has_seen_and_sends_again_is_not_run_again(
     assert len(handled()) == 1
 
 
-@pytest.mark.promise(PROMISE)
 def test_a_request_that_somebody_has_seen_and_sends_again_is_not_run_again(
     signed: Installation,
 ) -> None:
@@ -210,7 +208,6 @@ def test_a_request_that_somebody_has_seen_and_sends_again_is_not_run_again(
     assert len(signed.journal("probe").lines(event="handled", id=envelope.id)) == 1
 
 
-@pytest.mark.promise(PROMISE)
 def test_an_answer_that_is_forged_is_not_taken_and_the_true_one_is(signed: Installation) -> None:
     asker = signed.communicator(request_timeout_seconds=10)
     requester = asker._requester
@@ -236,7 +233,6 @@ def test_an_answer_that_is_forged_is_not_taken_and_the_true_one_is(signed: Insta
     assert requester.ask(request, seconds) == "true"
 
 
-@pytest.mark.promise(PROMISE)
 def test_a_service_may_only_be_told_what_it_takes_from_whom(signed: Installation) -> None:
     parked(signed)
     friend = signed.communicator("friend")
@@ -251,7 +247,6 @@ def test_a_service_may_only_be_told_what_it_takes_from_whom(signed: Installation
     assert letter.error == "tester may not send of.friends"
 
 
-@pytest.mark.promise(PROMISE)
 def test_no_receipt_but_the_receivers_own_ends_a_critical_message(
     installation: Installation,
 ) -> None:
