@@ -117,7 +117,10 @@ def keep_dead_letter(data: Any, message: Envelope) -> None:
         letter = DeadLetter.from_json(data)
     except (KeyError, TypeError, ValueError, zlib.error) as exc:
         raise Reject(f"no dead letter: {type(exc).__name__}: {exc}") from exc
-    _require_own_name(message, letter.service)
+    said = letter.envelope or {}
+    is_unsent = (said.get("source"), said.get("target")) == (message.source, letter.service)
+    if not is_unsent:  # else its sender gives it up
+        _require_own_name(message, letter.service)
     deadletters.park(letter)
 
 

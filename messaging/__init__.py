@@ -10,11 +10,13 @@ from messaging.errors import (
     InvalidData,
     MessagingError,
     PublishUncertain,
+    QueueFull,
     Reject,
     RemoteError,
     RequestTimeout,
     Retry,
     ServiceNotFound,
+    TooManyMessages,
 )
 from messaging.retry import RetryPolicy
 from messaging.routes import Route
@@ -29,6 +31,7 @@ __all__ = [
     "MessagingConfig",
     "MessagingError",
     "PublishUncertain",
+    "QueueFull",
     "Reject",
     "RemoteError",
     "RequestTimeout",
@@ -37,4 +40,5 @@ __all__ = [
     "Route",
     "ServiceCommunicator",
     "ServiceNotFound",
+    "TooManyMessages",
 ]

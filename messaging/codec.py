@@ -28,6 +28,10 @@ TASK_NAME: Final = "messaging.deliver"
 CONTENT_TYPE: Final = "application/json"
 CONTENT_ENCODING: Final = "utf-8"
 
+#: Levels of objects and lists in a body, two of them Celery's and one the envelope's. Python's
+#: recursion ends at a thousand, some of which are in use wherever a message is written again.
+MAX_NESTING: Final = 100
+
 #: Celery's own options of protocol 2; none of them is used.
 _EMBED: Final = '{},{"callbacks":null,"errbacks":null,"chain":null,"chord":null}'
 
@@ -92,7 +96,8 @@ def encode(envelope: Envelope, max_bytes: int | None, keyring: Keyring = NO_KEYS
         keyring: signs it, if it has keys and the envelope no signature yet.
 
     Raises:
-        EncodeError: ``data`` or ``headers`` hold something JSON has no form for, NaN included.
+        EncodeError: ``data`` or ``headers`` hold something JSON has no form for, NaN included,
+            or are nested too deep.
         MessageTooLarge: over the limit.
         ConfigurationError: no key may speak for who says it.
         BadSignature: who answers for it may not speak for who says it.
@@ -106,6 +111,7 @@ def encode(envelope: Envelope, max_bytes: int | None, keyring: Keyring = NO_KEYS
             text = f'{text[:-1]},"signature":"{signature}"}}'
         body = f"[[{text}],{_EMBED}]"
         check_size(body, max_bytes)
+        _require_shallow(body, lambda: json.loads(body))
     except (TypeError, ValueError, RecursionError) as exc:
         raise EncodeError(f"message {envelope.type!r} cannot be written as JSON: {exc}") from exc
     return body
@@ -133,11 +139,32 @@ def decode(body: str | bytes, keyring: Keyring = NO_KEYS) -> Envelope:
         # `json.loads` would take UTF-16, and halves of surrogate pairs.
         text = body if isinstance(body, str) else body.decode()
         parsed = _parse(text)
+        _require_shallow(text, lambda: parsed)
     except (ValueError, RecursionError) as exc:
         raise DecodeError(f"not JSON: {exc}") from exc
     if "\\ud" in text or "\\uD" in text:
         _require_text(parsed)
     return from_arguments(parsed, keyring)
+
+
+def _require_shallow(text: str, parsed: Callable[[], Any]) -> None:
+    """Refuse what is nested so deep that somebody's recursion ends, here or at a receiver.
+
+    Raises:
+        ValueError: it is.
+    """
+    if text.count("[") + text.count("{") <= MAX_NESTING:
+        return  # as good as all messages
+    level, depth = [parsed()], 0
+    while level := [
+        inner
+        for outer in level
+        for inner in (outer.values() if isinstance(outer, dict) else outer)
+        if isinstance(inner, dict | list)
+    ]:
+        depth += 1
+        if depth >= MAX_NESTING:
+            raise ValueError(f"nested deeper than {MAX_NESTING} levels")
 
 
 def _finite(number: str) -> float:

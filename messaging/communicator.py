@@ -9,10 +9,10 @@ from messaging.compose import Composer
 from messaging.config import MessagingConfig
 from messaging.directory import Directory
 from messaging.envelope import Envelope, MessageKind, MessagePriority, is_service_name
-from messaging.errors import ConfigurationError
+from messaging.errors import ConfigurationError, QueueFull
 from messaging.parking import Parking
 from messaging.presence import Presence
-from messaging.registration import DISCOVER, Identity, checked_metadata
+from messaging.registration import DISCOVER, INTERNAL, Identity, checked_metadata
 from messaging.requester import Requester
 from messaging.routes import Route
 from messaging.subscriber import Subscriber
@@ -166,6 +166,8 @@ class ServiceCommunicator(Subscriber):
             EncodeError, MessageTooLarge: cannot be sent.
             BrokerUnavailable: LOW only. NOT sent; safe to send again.
             PublishUncertain: LOW only. Maybe sent; sending again may double it.
+            QueueFull, TooManyMessages: beyond a limit of the settings. NOT sent; safe to send
+                again.
         """
         envelope = self._composer.compose(
             MessageKind.COMMAND,
@@ -180,7 +182,15 @@ class ServiceCommunicator(Subscriber):
             dedup_key=dedup_key,
             under_custody=self.bus.keeps_custody(message_type, priority, durable=durable),
         )
-        return self.bus.dispatch.send(envelope, delay=delay, may_repeat=dedup_key is not None)
+        if message_type not in INTERNAL:
+            self.bus.dispatch.limits.check_rate()
+        try:
+            return self.bus.dispatch.send(envelope, delay=delay, may_repeat=dedup_key is not None)
+        except QueueFull as exc:
+            if self.bus.config.queue_full != "park":
+                raise
+            self.parking.park_unsent(envelope, exc)
+            return envelope.id
 
     def broadcast(
         self,
@@ -215,6 +225,7 @@ class ServiceCommunicator(Subscriber):
             dedup_key=dedup_key,
             under_custody=self.bus.keeps_custody(message_type, priority),
         )
+        self.bus.dispatch.limits.check_rate()
         return self.bus.dispatch.send(envelope, delay=delay, may_repeat=dedup_key is not None)
 
     def request(

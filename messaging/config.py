@@ -11,6 +11,7 @@ from messaging.signing import Keyring
 
 WORKER_POOLS = ("threads", "prefork", "solo")
 LEDGERS = ("critical", "all")
+QUEUE_FULL = ("refuse", "park")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +80,13 @@ class MessagingConfig:
     broker_timeout_seconds: float = 4.0
     #: Largest encoded message.
     max_message_bytes: int = 262_144
+    #: A command that goes straight to the broker is not sent while so many wait for its service.
+    #: Looked at once a second by each process that sends. 0: no limit.
+    max_queue_length: int = 0
+    #: …what becomes of it then: ``refuse`` raises `QueueFull`, ``park`` makes it a dead letter.
+    queue_full: str = "refuse"
+    #: Messages a second that one process may send; 0: as many as it likes.
+    send_rate: float = 0.0
 
     #: Pool of the workers: threads (`worker.pool`), or Celery's prefork (hard time limits) or solo
     #: (tests only).
@@ -150,10 +158,12 @@ class MessagingConfig:
             raise _wrong("worker_pool", f"expected one of {WORKER_POOLS}", self.worker_pool)
         if self.ledger not in LEDGERS:
             raise _wrong("ledger", f"expected one of {LEDGERS}", self.ledger)
+        if self.queue_full not in QUEUE_FULL:
+            raise _wrong("queue_full", f"expected one of {QUEUE_FULL}", self.queue_full)
         for name in _POSITIVE:
             if getattr(self, name) <= 0:
                 raise _wrong(name, "expected more than 0", getattr(self, name))
-        for name in ("ageing_seconds", "http_rate"):
+        for name in ("ageing_seconds", "http_rate", "max_queue_length", "send_rate"):
             if getattr(self, name) < 0:
                 raise _wrong(name, "expected 0 or more", getattr(self, name))
         if not self.suspect_seconds < self.down_seconds < self.gone_seconds:

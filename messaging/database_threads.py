@@ -5,11 +5,13 @@ import contextlib
 import os
 import sqlite3
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from django.db import connection, connections, transaction
+from django.db.backends.signals import connection_created
 
 from messaging.forking import no_fork_meanwhile, without_fork
 
@@ -95,6 +97,19 @@ def _forget_turns() -> None:
 
 
 os.register_at_fork(after_in_child=_forget_turns)
+
+
+def keep_no_queries() -> None:
+    """Have connections opened from now on keep no list of their queries. Idempotent.
+
+    With DEBUG they keep 9,000, payloads and all. Django forgets them with its own requests only,
+    which a worker has none of.
+    """
+    connection_created.connect(_drop_list, dispatch_uid="messaging.keep_no_queries")
+
+
+def _drop_list(connection: Any, **_: Any) -> None:
+    connection.queries_log = deque(maxlen=0)
 
 
 @without_fork

@@ -9,6 +9,7 @@ from messaging.context import current_message
 from messaging.database_threads import close_database, on_event_loop
 from messaging.envelope import Envelope, MessageKind, MessagePriority
 from messaging.errors import BrokerError, PublishError, PublishUncertain
+from messaging.send_limits import SendLimits
 
 if TYPE_CHECKING:
     from messaging.bus import MessageBus
@@ -28,6 +29,8 @@ class Dispatch:
     def __init__(self, bus: "MessageBus") -> None:
         self._bus = bus
         self._started_handoff: Handoff | None = None
+        #: How much may be sent, and waits for whom.
+        self.limits = SendLimits(bus)
 
     def send(self, envelope: Envelope, *, delay: float | None, may_repeat: bool) -> str:
         """Send a message; see `ServiceCommunicator.send_to_service`. Return its id.
@@ -36,6 +39,9 @@ class Dispatch:
             envelope: the message; under custody if it names a custodian.
             delay: seconds until it is published.
             may_repeat: whether it may have been sent before under the same id.
+
+        Raises:
+            QueueFull: too many wait for its target. NOT sent; what an outbox keeps is.
         """
         if envelope.custodian is not None:
             self._accept(envelope, delay)
@@ -44,6 +50,7 @@ class Dispatch:
         else:
             publishes = int(may_repeat)
             try:
+                self.limits.check_queue(envelope)
                 if self._needs_no_wait(envelope):
                     self._bus.publish_without_wait(envelope, publishes=publishes)
                 else:

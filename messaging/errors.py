@@ -11,6 +11,8 @@
     │   └─ MessageTooLarge              over max_message_bytes; not sent
     ├─ PublishError                     NOT sent; safe to send again
     │   ├─ Unroutable                   the broker has nowhere to put it
+    │   ├─ QueueFull                    too many messages wait for its service
+    │   ├─ TooManyMessages              this process sends more than it may
     │   └─ PublishUncertain             maybe sent; send again only with the same message id
     ├─ BrokerError
     │   ├─ BrokerUnavailable            no connection; NOT sent, safe to send again
@@ -112,6 +114,32 @@ class Unroutable(PublishError):
         )
         self.exchange = exchange
         self.routing_key = routing_key
+
+
+class QueueFull(PublishError):
+    """``max_queue_length`` messages wait for the service. NOT sent; safe to send again, later.
+
+    Attributes:
+        service: whose queue.
+        length: how many messages wait there.
+    """
+
+    def __init__(self, service: str, length: int) -> None:
+        super().__init__(f"{length} messages wait for {service!r} already")
+        self.service = service
+        self.length = length
+
+
+class TooManyMessages(PublishError):
+    """This process sends more than ``send_rate``. NOT sent; safe to send again, later.
+
+    Attributes:
+        rate: messages a second.
+    """
+
+    def __init__(self, rate: float) -> None:
+        super().__init__(f"over the limit of {rate:g} messages a second of this process")
+        self.rate = rate
 
 
 class PublishUncertain(PublishError):

@@ -10,7 +10,7 @@ from messaging import codec
 from messaging.compose import id_of
 from messaging.deadletter import DeadLetter, DeadLetterReason
 from messaging.envelope import Envelope, MessagePriority, new_message_id
-from messaging.errors import BadSignature
+from messaging.errors import BadSignature, PublishError
 from messaging.events import emit, message_dead_lettered
 from messaging.registration import DEAD_LETTER
 from messaging.text import storable
@@ -56,6 +56,22 @@ class Parking:
                 service_version=self._communicator.identity.version,
                 envelope=codec.to_mapping(envelope),
                 may_have_been_handled=may_have_been_handled,
+            ),
+            envelope,
+        )
+
+    def park_unsent(self, envelope: Envelope, error: PublishError) -> None:
+        """Give up a message of this service that was not sent; as `park`.
+
+        The dead letter is its target's: replayed, it goes there.
+        """
+        self._keep(
+            DeadLetter(
+                message_id=envelope.id,
+                service=envelope.target,
+                reason=DeadLetterReason.REJECTED,
+                error=_text(error),
+                envelope=codec.to_mapping(envelope),
             ),
             envelope,
         )

@@ -44,6 +44,8 @@ PERISHABLE: Final = frozenset(
         REPLAY_STEP,
     }
 )
+#: What the library says of itself, beyond any limit of sending.
+INTERNAL: Final = PERISHABLE | {REGISTER, DEREGISTER, DISCOVER, DEAD_LETTER}
 
 #: As JSON: every instance sends it, and pages show it.
 MAX_METADATA_BYTES: Final = 4096

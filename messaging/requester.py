@@ -16,6 +16,7 @@ from messaging.compose import Composer, seconds_left
 from messaging.envelope import Envelope, MessageKind, MessagePriority
 from messaging.errors import BrokerUnavailable, MessagingError, PublishUncertain, RequestTimeout
 from messaging.forking import after_fork
+from messaging.registration import INTERNAL
 from messaging.replies import Outcome, ReplyQueue
 
 logger = logging.getLogger(__name__)
@@ -51,12 +52,15 @@ class Requester:
 
         Raises:
             RequestTimeout: the caller's own caller waits no longer. NOT sent.
+            TooManyMessages: this process sends more than it may. NOT sent.
             ValueError: a name, priority or duration is not valid.
         """
         wanted = self._bus.config.request_timeout_seconds if timeout is None else timeout
         seconds = seconds_left(wanted)
         if seconds <= 0 < wanted:
             raise RequestTimeout(target, message_type, 0.0)
+        if message_type not in INTERNAL:
+            self._bus.dispatch.limits.check_rate()
         envelope = self._composer.compose(
             MessageKind.REQUEST,
             message_type,

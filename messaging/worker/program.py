@@ -16,6 +16,7 @@ from django.db import DatabaseError
 from messaging.custody import schedule
 from messaging.custody.control import Control
 from messaging.custody.relay import Relay
+from messaging.database_threads import keep_no_queries
 from messaging.worker.remote_control import restrict
 
 logger = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ class BusWorker(Worker):
         # alone holds up every start by a second.
         kwargs.update(without_gossip=True, without_mingle=True)
         restrict()
+        keep_no_queries()
         super().__init__(app, hostname, **kwargs)
 
     def on_consumer_ready(self, consumer: Any) -> None:

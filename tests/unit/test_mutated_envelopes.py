@@ -3,7 +3,7 @@
 import pytest
 
 from messaging import codec
-from messaging.errors import DecodeError
+from messaging.errors import DecodeError, EncodeError
 from messaging.signing import Keyring
 from tests.support.mutations import mutated
 from tests.unit.test_codec import an_envelope
@@ -62,3 +62,26 @@ def test_text_that_is_not_utf_8_is_refused() -> None:
     ):
         with pytest.raises(DecodeError):
             codec.decode(refused)
+
+
+@pytest.mark.parametrize("depth", [90, 97, 98, 300, 900, 5_000])
+def test_what_is_nested_too_deep_is_refused_by_who_sends_and_by_who_receives(depth: int) -> None:
+    """At 950 levels it was read, and could not be written again where more was on the stack."""
+    flat = codec.encode(an_envelope(data="here"), None)
+    body = flat.replace('"here"', "[" * depth + "]" * depth)
+    if depth < 98:
+        envelope = codec.decode(body)
+        assert codec.decode(codec.encode(envelope, None)) == envelope
+        return
+    with pytest.raises(DecodeError):
+        codec.decode(body)
+    data: list[object] = []
+    for _ in range(depth - 1):
+        data = [data]
+    with pytest.raises(EncodeError):
+        codec.encode(an_envelope(data=data), None)
+
+
+def test_a_broad_message_is_not_a_deep_one() -> None:
+    body = codec.encode(an_envelope(data=[[{"a": []}] for _ in range(5_000)]), None)
+    assert len(codec.decode(body).data) == 5_000

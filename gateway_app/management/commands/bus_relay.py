@@ -6,6 +6,7 @@ from gateway_app.bus import communicator
 from gateway_app.commands import BusCommand
 from messaging.custody.control import Control
 from messaging.custody.relay import Relay
+from messaging.database_threads import keep_no_queries
 
 
 class Command(BusCommand):
@@ -18,6 +19,7 @@ class Command(BusCommand):
 
     def run(self, options: dict[str, Any]) -> None:
         """Work until Ctrl-C."""
+        keep_no_queries()
         control = Control(communicator.bus, communicator.name)
         relay = Relay(communicator.bus, communicator.name)
         control.start()

@@ -8,7 +8,7 @@ import pytest
 from gateway_app import handlers
 from gateway_app.bus import communicator
 from gateway_app.models import DeadLetter, Service
-from messaging import Reject
+from messaging import Reject, codec
 from messaging.deadletter import DeadLetter as Letter
 from messaging.deadletter import DeadLetterReason
 from tests.unit.test_codec import an_envelope
@@ -45,3 +45,18 @@ def test_what_beat_says_nobody_else_may_say(message_type: str) -> None:
     assert handler is not None
     with pytest.raises(Reject, match="thief may not send"):
         handler.call(an_envelope(source="thief", type=f"bus.{message_type}"))
+
+
+def test_a_sender_gives_up_its_own_message_for_its_target_and_no_other_one() -> None:
+    said = an_envelope(source="sender", target="victim", kind="command", custodian=None)
+    letter = Letter(
+        message_id=said.id,
+        service="victim",
+        reason=DeadLetterReason.REJECTED,
+        error="QueueFull: 9 messages wait",
+        envelope=codec.to_mapping(said),
+    )
+    with pytest.raises(Reject):
+        handlers.keep_dead_letter(letter.to_json(), an_envelope(source="thief"))
+    handlers.keep_dead_letter(letter.to_json(), an_envelope(source="sender"))
+    assert DeadLetter.objects.get().service == "victim"
