@@ -15,6 +15,7 @@ from messaging.presence import Presence
 from messaging.registration import DISCOVER, INTERNAL, Identity, checked_metadata
 from messaging.requester import Requester
 from messaging.routes import Route
+from messaging.spans import Spans, spans_for
 from messaging.subscriber import Subscriber
 
 if TYPE_CHECKING:
@@ -86,6 +87,11 @@ class ServiceCommunicator(Subscriber):
         from messaging.worker.app import create_app
 
         return create_app(self)
+
+    @functools.cached_property
+    def spans(self) -> Spans:
+        """What traces show of this service."""
+        return spans_for(self.bus.config, self.identity)
 
     @functools.cached_property
     def _requester(self) -> Requester:
@@ -169,28 +175,33 @@ class ServiceCommunicator(Subscriber):
             QueueFull, TooManyMessages: beyond a limit of the settings. NOT sent; safe to send
                 again.
         """
-        envelope = self._composer.compose(
-            MessageKind.COMMAND,
-            message_type,
-            data,
-            target=target,
-            priority=priority,
-            expires_in=expires_in,
-            delay=delay,
-            correlation_id=correlation_id,
-            headers=headers,
-            dedup_key=dedup_key,
-            under_custody=self.bus.keeps_custody(message_type, priority, durable=durable),
-        )
-        if message_type not in INTERNAL:
-            self.bus.dispatch.limits.check_rate()
-        try:
-            return self.bus.dispatch.send(envelope, delay=delay, may_repeat=dedup_key is not None)
-        except QueueFull as exc:
-            if self.bus.config.queue_full != "park":
-                raise
-            self.parking.park_unsent(envelope, exc)
-            return envelope.id
+        with self.spans.sending(MessageKind.COMMAND, message_type, target) as span:
+            envelope = self._composer.compose(
+                MessageKind.COMMAND,
+                message_type,
+                data,
+                target=target,
+                priority=priority,
+                expires_in=expires_in,
+                delay=delay,
+                correlation_id=correlation_id,
+                headers=headers,
+                dedup_key=dedup_key,
+                under_custody=self.bus.keeps_custody(message_type, priority, durable=durable),
+            )
+            if span is not None:
+                span.is_of(envelope)
+            if message_type not in INTERNAL:
+                self.bus.dispatch.limits.check_rate()
+            try:
+                return self.bus.dispatch.send(
+                    envelope, delay=delay, may_repeat=dedup_key is not None
+                )
+            except QueueFull as exc:
+                if self.bus.config.queue_full != "park":
+                    raise
+                self.parking.park_unsent(envelope, exc)
+                return envelope.id
 
     def broadcast(
         self,
@@ -213,20 +224,23 @@ class ServiceCommunicator(Subscriber):
         Returns:
             The message id, the same for all.
         """
-        envelope = self._composer.compose(
-            MessageKind.EVENT,
-            message_type,
-            data,
-            priority=priority,
-            expires_in=expires_in,
-            delay=delay,
-            correlation_id=correlation_id,
-            headers=headers,
-            dedup_key=dedup_key,
-            under_custody=self.bus.keeps_custody(message_type, priority),
-        )
-        self.bus.dispatch.limits.check_rate()
-        return self.bus.dispatch.send(envelope, delay=delay, may_repeat=dedup_key is not None)
+        with self.spans.sending(MessageKind.EVENT, message_type, "") as span:
+            envelope = self._composer.compose(
+                MessageKind.EVENT,
+                message_type,
+                data,
+                priority=priority,
+                expires_in=expires_in,
+                delay=delay,
+                correlation_id=correlation_id,
+                headers=headers,
+                dedup_key=dedup_key,
+                under_custody=self.bus.keeps_custody(message_type, priority),
+            )
+            if span is not None:
+                span.is_of(envelope)
+            self.bus.dispatch.limits.check_rate()
+            return self.bus.dispatch.send(envelope, delay=delay, may_repeat=dedup_key is not None)
 
     def request(
         self,
@@ -262,16 +276,19 @@ class ServiceCommunicator(Subscriber):
             BrokerUnavailable: NOT sent; safe to ask again.
             ValueError, EncodeError, MessageTooLarge: cannot be sent.
         """
-        envelope, seconds = self._requester.compose(
-            target,
-            message_type,
-            data,
-            timeout=timeout,
-            priority=priority,
-            correlation_id=correlation_id,
-            headers=headers,
-        )
-        return self._requester.ask(envelope, seconds)
+        with self.spans.sending(MessageKind.REQUEST, message_type, target) as span:
+            envelope, seconds = self._requester.compose(
+                target,
+                message_type,
+                data,
+                timeout=timeout,
+                priority=priority,
+                correlation_id=correlation_id,
+                headers=headers,
+            )
+            if span is not None:
+                span.is_of(envelope)
+            return self._requester.ask(envelope, seconds)
 
     async def request_async(
         self,
@@ -291,16 +308,19 @@ class ServiceCommunicator(Subscriber):
             PublishUncertain: the broker has not taken it in time. It may still, but then receivers
                 find that it has expired.
         """
-        envelope, seconds = self._requester.compose(
-            target,
-            message_type,
-            data,
-            timeout=timeout,
-            priority=priority,
-            correlation_id=correlation_id,
-            headers=headers,
-        )
-        return await self._requester.ask_async(envelope, seconds)
+        with self.spans.sending(MessageKind.REQUEST, message_type, target) as span:
+            envelope, seconds = self._requester.compose(
+                target,
+                message_type,
+                data,
+                timeout=timeout,
+                priority=priority,
+                correlation_id=correlation_id,
+                headers=headers,
+            )
+            if span is not None:
+                span.is_of(envelope)
+            return await self._requester.ask_async(envelope, seconds)
 
     def respond(self, message: Envelope, data: Any = None) -> str:
         """Answer a request before its handler returns. Once: the handler's result is dropped then.

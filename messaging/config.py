@@ -12,6 +12,7 @@ from messaging.signing import Keyring
 WORKER_POOLS = ("threads", "prefork", "solo")
 LEDGERS = ("critical", "all")
 QUEUE_FULL = ("refuse", "park")
+TELEMETRY = ("", "opentelemetry")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +97,9 @@ class MessagingConfig:
     #: How often the relay looks for messages that are due; later ones it sees ahead of time.
     relay_tick_seconds: float = 0.5
 
+    #: ``opentelemetry``: a span for each message sent and handled. Empty: none.
+    telemetry: str = ""
+
     #: How long a receipt may take when nothing is in its way, before the first look.
     receipt_timeout_seconds: float = 30.0
     #: A run of a handler that takes longer counts as hung: another worker may begin it again.
@@ -158,6 +162,8 @@ class MessagingConfig:
             raise _wrong("worker_pool", f"expected one of {WORKER_POOLS}", self.worker_pool)
         if self.ledger not in LEDGERS:
             raise _wrong("ledger", f"expected one of {LEDGERS}", self.ledger)
+        if self.telemetry not in TELEMETRY:
+            raise _wrong("telemetry", f"expected one of {TELEMETRY}", self.telemetry)
         if self.queue_full not in QUEUE_FULL:
             raise _wrong("queue_full", f"expected one of {QUEUE_FULL}", self.queue_full)
         for name in _POSITIVE:

@@ -1,6 +1,6 @@
 """Which message is being handled here: carried on to every send, without the handler's help."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -15,8 +15,20 @@ def current_message() -> Envelope | None:
     return _current.get()
 
 
+#: Tells the span that is current here, where there are spans.
+_span_of: Callable[[], str | None] | None = None
+
+
+def follow_spans(current: Callable[[], str | None]) -> None:
+    """Have what is sent belong to the current span, as this function tells its ``traceparent``."""
+    global _span_of
+    _span_of = current
+
+
 def current_trace() -> str | None:
     """Return the W3C ``traceparent`` of what is going on here; None: it belongs to no trace."""
+    if _span_of is not None and (found := _span_of()) is not None:
+        return found
     message = _current.get()
     return _trace.get() if message is None else message.traceparent
 

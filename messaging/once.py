@@ -1,11 +1,16 @@
 """Which messages may come twice, and how it is seen to that they are handled once."""
 
+import math
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from messaging.custody.arrival import Arrival
-from messaging.envelope import Envelope, utc_now
+from messaging.envelope import Envelope, MessageKind, utc_now
 from messaging.handlers import Handler
 from messaging.registration import PERISHABLE
+
+if TYPE_CHECKING:
+    from messaging.communicator import ServiceCommunicator
 
 
 def is_recorded(
@@ -37,3 +42,22 @@ def why_not_new(envelope: Envelope, service: str) -> str | None:
     if not seen.is_new(envelope, service):
         return f"{service} has begun with this request before: sent again by somebody"
     return None
+
+
+def limit_seconds(
+    communicator: "ServiceCommunicator", envelope: Envelope, arrival: Arrival
+) -> float:
+    """Return how long the handler of a delivery may run; infinity where nothing limits it.
+
+    Only runs by the inbox have a limit: their lease is renewed no longer than that.
+    """
+    handler = communicator.bus.handlers.find(envelope.type)
+    is_request = envelope.kind is MessageKind.REQUEST
+    is_signed = communicator.bus.keyring.has_keys
+    if handler is None or is_request:
+        return math.inf
+    if not is_recorded(envelope, arrival, handler, is_signed=is_signed):
+        return math.inf
+    if handler.timeout is not None:
+        return handler.timeout
+    return communicator.bus.config.handler_timeout_seconds

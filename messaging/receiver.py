@@ -2,7 +2,6 @@
 
 import functools
 import logging
-import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +53,7 @@ class Receiver:
     def __init__(self, communicator: "ServiceCommunicator") -> None:
         self._communicator = communicator
         self._is_signed = communicator.bus.keyring.has_keys
+        self._has_spans = bool(communicator.bus.config.telemetry)
 
     def receive(
         self, envelope: Envelope, arrival: Arrival, expected: "Expected | None" = None
@@ -67,6 +67,8 @@ class Receiver:
         """
         try:
             with handling(envelope):
+                if self._has_spans:
+                    return self._traced(envelope, arrival, expected)
                 return self._dispatch(envelope, arrival, expected)
         except Exception as exc:
             # The record of what happened could not be written (broker and database away): the
@@ -79,6 +81,15 @@ class Receiver:
     def speak_for(self, health: Mapping[str, Any]) -> None:
         """Have health checks answered with this, from now on: in a child of the worker."""
         self._communicator.presence.told = health
+
+    def _traced(
+        self, envelope: Envelope, arrival: Arrival, expected: "Expected | None"
+    ) -> Outcome:
+        with self._communicator.spans.handling(envelope) as span:
+            outcome = self._dispatch(envelope, arrival, expected)
+            if span is not None and outcome.error:
+                span.fail(outcome.error)
+            return outcome
 
     def _dispatch(
         self, envelope: Envelope, arrival: Arrival, expected: "Expected | None"
@@ -276,22 +287,3 @@ def _log_failure(envelope: Envelope, error: BaseException) -> None:
         error,
         exc_info=None if is_expected else error,
     )
-
-
-def limit_seconds(
-    communicator: "ServiceCommunicator", envelope: Envelope, arrival: Arrival
-) -> float:
-    """Return how long the handler of a delivery may run; infinity where nothing limits it.
-
-    Only runs by the inbox have a limit: their lease is renewed no longer than that.
-    """
-    handler = communicator.bus.handlers.find(envelope.type)
-    is_request = envelope.kind is MessageKind.REQUEST
-    is_signed = communicator.bus.keyring.has_keys
-    if handler is None or is_request:
-        return math.inf
-    if not is_recorded(envelope, arrival, handler, is_signed=is_signed):
-        return math.inf
-    if handler.timeout is not None:
-        return handler.timeout
-    return communicator.bus.config.handler_timeout_seconds

@@ -12,8 +12,8 @@ from kombu.message import Message
 from messaging.codec import TASK_NAME
 from messaging.custody.arrival import arrival_of
 from messaging.envelope import Envelope
+from messaging.once import limit_seconds
 from messaging.outcome import Outcome
-from messaging.receiver import limit_seconds
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class Delivery:
 
     @property
     def limit_seconds(self) -> float:
-        """How long its handler may run; see `receiver.limit_seconds`."""
+        """How long its handler may run; see `once.limit_seconds`."""
         communicator = self.consumer.app.communicator
         return limit_seconds(communicator, self.envelope, arrival_of(self.message))
 

@@ -11,7 +11,8 @@ from messaging import MessagePriority, MessagingConfig, Reject, ServiceCommunica
 from messaging.custody.arrival import ONLY_COPY, Arrival
 from messaging.envelope import Envelope
 from messaging.models import InboxMessage, OutboxMessage
-from messaging.receiver import Receiver, limit_seconds
+from messaging.once import limit_seconds
+from messaging.receiver import Receiver
 from messaging.registration import ANNOUNCE, DEAD_LETTER, HEALTH_ROUND
 from messaging.retry import RetryPolicy
 from tests.unit.custody.test_inbox import critical
