@@ -16,6 +16,7 @@ from gateway_app.health.load import Load
 from gateway_app.health.message_checks import Result
 from gateway_app.health.results import keep
 from gateway_app.models import SERVING, Service, ServiceInstance, State
+from gateway_app.networks import Networks
 from gateway_app.registry import registry_status
 from messaging import MessagingConfig, MessagingError, ServiceCommunicator
 from messaging.bus import MessageBus
@@ -54,6 +55,7 @@ def run_round(communicator: ServiceCommunicator) -> None:
             [endpoint for each in awake if (endpoint := _endpoint(each))],
             timeout_seconds=config.probe_timeout_seconds,
             ends_at=began + seconds,
+            networks=Networks.of(config),
         )
         answers = message_checks.ask_all(communicator, asked, ends_at=began + seconds)
         probes = probing.result()
@@ -61,7 +63,7 @@ def run_round(communicator: ServiceCommunicator) -> None:
         alive = probes.keys()  # taken for alive, for the same reason
     is_own_fault = http_checks.is_own_fault(probes, alive)
     if is_own_fault:
-        probes = {key: probe for key, probe in probes.items() if probe.is_answered}
+        probes = {key: p for key, p in probes.items() if p.is_answered or p.is_refused}
     ended_at = utc_now()
     registry.note_findings(_findings(awake, probes, wedged_by), ended_at)
     # Read anew: who came while the others were asked is not to be called down for that, and a

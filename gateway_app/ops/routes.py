@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from gateway_app.http import metrics
+from gateway_app.http.authentication import is_token_needed
 from gateway_app.models import Route, State
 from gateway_app.ops import reads
 from gateway_app.ops.question import Question
+from messaging.apps import configured
 
 #: Statuses from here on are the service's fault, or the gateway's.
 FIRST_SERVER_ERROR: Final = 500
@@ -33,7 +35,10 @@ def routes(asked: Question) -> dict[str, Any]:
         shown = services.get(route.service_id)
         answers = counted.get((route.service.name, route.method, route.path), Answers(0, 0, 0))
         state = shown.state if shown else State.UNKNOWN
-        rows.append({"route": route, "state": state, "answers": answers})
+        needs_token = is_token_needed(configured(), route.options.get("auth"))
+        rows.append(
+            {"route": route, "state": state, "answers": answers, "needs_token": needs_token}
+        )
     rows.sort(key=lambda row: row["state"] in (State.UP, State.SUSPECT))
     return {
         "rows": rows,

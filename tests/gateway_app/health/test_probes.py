@@ -12,8 +12,10 @@ import pytest
 from gateway_app.health import host_names
 from gateway_app.health.http_checks import is_own_fault, probe_all
 from gateway_app.health.http_probe import MOST_BYTES, Endpoint, Probe
+from gateway_app.networks import Networks
 from messaging.clock import SYSTEM_CLOCK
 
+EVERYWHERE = Networks()
 #: How a test has one connection served; the socket is closed then.
 Serve = Callable[[socket.socket], None]
 
@@ -59,9 +61,13 @@ def answering(status: str, headers: str = "", body: bytes = b"ok") -> Serve:
     return serve
 
 
-def ask(*endpoints: Endpoint, timeout_seconds: float = 0.5) -> list[Probe]:
+def ask(
+    *endpoints: Endpoint, timeout_seconds: float = 0.5, networks: Networks = EVERYWHERE
+) -> list[Probe]:
     ends_at = SYSTEM_CLOCK.monotonic() + 60
-    probes = probe_all(endpoints, timeout_seconds=timeout_seconds, ends_at=ends_at)
+    probes = probe_all(
+        endpoints, timeout_seconds=timeout_seconds, ends_at=ends_at, networks=networks
+    )
     return [probes[endpoint.instance_id] for endpoint in endpoints]
 
 
@@ -244,14 +250,15 @@ def test_a_name_whose_look_up_had_no_turn_is_not_judged(
     more = host_names.AT_ONCE + 5
     dead = [Endpoint(f"d{n}", f"dead{n}", 80, "/") for n in range(more)]
     ends_at = SYSTEM_CLOCK.monotonic() + 0.5
-    probes = probe_all([*dead, well], timeout_seconds=0.5, ends_at=ends_at)
+    probes = probe_all([*dead, well], timeout_seconds=0.5, ends_at=ends_at, networks=EVERYWHERE)
     assert probes[well.instance_id].error == ""  # an address needs no look-up
     assert len(probes) == host_names.AT_ONCE + 1
 
 
 def test_who_has_no_turn_in_time_is_not_judged(stack: ExitStack) -> None:
     endpoint = a_server(stack, silent)
-    assert probe_all([endpoint], timeout_seconds=0.5, ends_at=SYSTEM_CLOCK.monotonic()) == {}
+    now = SYSTEM_CLOCK.monotonic()
+    assert probe_all([endpoint], timeout_seconds=0.5, ends_at=now, networks=EVERYWHERE) == {}
 
 
 @pytest.mark.parametrize(
