@@ -77,6 +77,17 @@ class Networks:
         """
         return all(self._allows(form) for form in _forms(address))
 
+    def refusal(self, host: str) -> str:
+        """Return why a host is not connected to, as far as can be told without looking it up.
+
+        Empty where it is allowed, and for names.
+        """
+        try:
+            is_allowed = self.allows(host)
+        except ValueError:
+            return ""
+        return "" if is_allowed else str(NotAllowed(host))
+
     def allowed_of(self, addresses: Iterable[str]) -> list[str]:
         """Return those addresses of a host that may be connected to, in their order.
 

@@ -147,9 +147,7 @@ class ApiTokenAdmin(ReadOnly):
             "token": obj,
             "text": obj.shown_once,  # type: ignore[attr-defined] # set by `save_model`
         }
-        response = TemplateResponse(request, "gateway_app/token_made.html", context)
-        response["Cache-Control"] = "no-store"
-        return response
+        return TemplateResponse(request, "gateway_app/token_made.html", context)
 
     @admin.display(description="state")
     def state(self, token: ApiToken) -> str:

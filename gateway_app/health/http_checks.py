@@ -51,10 +51,8 @@ def is_own_fault(probes: Mapping[str, Probe], alive: Collection[str]) -> bool:
         probes: by instance id.
         alive: ids of the instances whose heartbeats arrive.
     """
-    # A bad answer is one: it shows that the way there and back is open. Who was not asked on
-    # purpose says nothing of it.
-    asked = [each for key, each in probes.items() if key in alive and not each.is_refused]
-    answered = [each.is_answered for each in asked]
+    # A bad answer is one: it shows that the way there and back is open.
+    answered = [probe.is_answered for key, probe in probes.items() if key in alive]
     return own_fault.is_own_fault(answered.count(False), len(answered))
 
 
