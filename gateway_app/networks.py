@@ -34,9 +34,9 @@ NOT_A_SERVICE: Final = _networks(
     *("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/4", "240.0.0.0/4"),
     *("::", "::1", "ff00::/8"),
 )
-#: IPv4 addresses as IPv6 ones, which lead to them through a translator: NAT64, and the form that
-#: RFC 4291 gave up.
-_TRANSLATED: Final = _networks("64:ff9b::/96", "::/96")
+#: IPv4 addresses as the end of IPv6 ones, which lead to them through a translator: NAT64 (RFC
+#: 6052 and 8215), stateless translation (RFC 2765), and the form that RFC 4291 gave up.
+_TRANSLATED: Final = _networks("64:ff9b::/96", "64:ff9b:1::/48", "::ffff:0:0:0/96", "::/96")
 
 
 class NotAllowed(OSError):

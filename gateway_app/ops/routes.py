@@ -53,6 +53,7 @@ def routes(asked: Question) -> dict[str, Any]:
     return {
         "rows": rows,
         "service": wanted,
+        "document_needs_token": is_token_needed(configured(), None),
         "breakers_open": int(_value("gateway_breakers_open")),
         "in_flight": int(_value("gateway_requests_in_flight")),
     }

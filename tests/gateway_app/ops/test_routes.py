@@ -28,8 +28,10 @@ def test_a_route_is_shown_with_who_may_call_it(login: Login, settings: Any) -> N
     client = login("view_bus")
     for is_development, default in ((True, "anybody"), (False, "API token")):
         settings.IS_DEVELOPMENT = is_development
-        shown = cells(client.get("/ops/routes/").content.decode(), "route-auth")
-        assert shown == ["anybody", default, "API token"]
+        html = client.get("/ops/routes/").content.decode()
+        assert cells(html, "route-auth") == ["anybody", default, "API token"]
+        # A browser has no token to follow it with.
+        assert ('href="/api/openapi.json"' in html) is is_development
 
 
 def test_a_route_whose_instances_are_where_the_gateway_may_not_connect_says_so(
