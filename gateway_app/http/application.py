@@ -139,6 +139,7 @@ class Gateway:
     def _authenticate(self, request: Request, target: Target, routing: Routing) -> None:
         age = self._routing.age_seconds
         token = self._authentication.check(request, target, routing.tokens, age)
+        request.state.caller = token.name if token else ""
         if token is not None:
             self._token_use.note(token.pk)
 

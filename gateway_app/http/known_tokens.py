@@ -16,6 +16,8 @@ class KnownToken:
     """What has to be known of a token to check it."""
 
     pk: int
+    #: Who has it; the next token of the same caller has the same name.
+    name: str
     #: As `tokens.hash_of` returns it.
     secret_hash: str
     scopes: tuple[str, ...]
@@ -49,7 +51,7 @@ def read_tokens(revision: int) -> KnownTokens:
     live = ApiToken.objects.filter(not_expired, revoked_at=None)
     known = {
         token.public_id: KnownToken(
-            token.pk, token.secret_hash, tuple(token.scopes), token.expires_at
+            token.pk, token.name, token.secret_hash, tuple(token.scopes), token.expires_at
         )
         for token in live
     }

@@ -72,12 +72,10 @@ def client() -> Iterator[AsgiClient]:
         yield client
 
 
-def a_token(*scopes: str, seconds: float | None = 60) -> str:
+def a_token(*scopes: str, seconds: float | None = 60, name: str = "a caller") -> str:
     now = utc_now()
     expires_at = None if seconds is None else now + timedelta(seconds=abs(seconds))
-    token, text = tokens.create(
-        "a caller", scopes or USERS, expires_at=expires_at, actor="ann", now=now
-    )
+    token, text = tokens.create(name, scopes or USERS, expires_at=expires_at, actor="ann", now=now)
     if seconds is not None and seconds < 0:
         ApiToken.objects.filter(pk=token.pk).update(expires_at=now + timedelta(seconds=seconds))
     return text
@@ -404,6 +402,23 @@ def test_the_document_says_who_may_call_what(client: AsgiClient) -> None:
         document = open_to_all.get(openapi.PATH).json()
     secured = {path for path, item in document["paths"].items() if item["get"]["security"]}
     assert secured == {"/api/keys"}
+
+
+def test_an_idempotency_key_is_the_callers_own(client: AsgiClient) -> None:
+    """Another caller who happens on the same key gets a message of its own, no word of ours."""
+    shop, again, till = a_token(name="shop"), a_token(name="shop"), a_token(name="till")
+
+    def post(token: str, amount: int) -> httpx.Response:
+        headers = bearer(token) | {"prefer": "respond-async", "idempotency-key": "1"}
+        return client.post("/api/users/7", json={"amount": amount}, headers=headers)
+
+    first = post(shop, 1).json()["id"]
+    assert post(shop, 1).json()["id"] == first
+    assert post(again, 1).json()["id"] == first  # the next token of the same caller
+    assert post(shop, 2).status_code == 422
+    other = post(till, 2)
+    assert other.status_code == 202
+    assert other.json()["id"] != first
 
 
 def test_a_durable_message_needs_a_token_as_any_request(client: AsgiClient) -> None:
