@@ -6,8 +6,10 @@ stderr.
 
 import getpass
 import json
+import re
 import sys
 from argparse import ArgumentTypeError
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NoReturn
 
@@ -18,14 +20,16 @@ from messaging import MessagePriority, MessagingError
 from messaging.deadletter import DeadLetterReason
 from messaging.envelope import utc_now
 
-#: Endings of an age.
+#: Endings of an age, or of a duration.
 _AGES: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 WRONG_INPUT = 2
 INTERRUPTED = 130
 
 
-class _OneLineParser(CommandParser):
+class OneLineParser(CommandParser):
+    """A parser whose errors take one line."""
+
     def error(self, message: str) -> NoReturn:
         """Say what is wrong in one line, without the page of usage."""
         sys.stderr.write(f"{self.prog}: {message}\n")
@@ -41,7 +45,7 @@ class BusCommand(BaseCommand):
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         """Return a parser whose errors take one line."""
         parser = super().create_parser(prog_name, subcommand, **kwargs)
-        parser.__class__ = _OneLineParser
+        parser.__class__ = OneLineParser
         return parser
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -132,6 +136,21 @@ def instant(text: str) -> datetime:
             f"expected an instant such as 2026-01-31T08:00, or an age such as 15m, got {text!r}"
         ) from exc
     return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+
+
+def duration(longest: timedelta) -> Callable[[str], timedelta]:
+    """Return what reads a duration: a whole number with s, m, h or d, at most so long."""
+
+    def read(text: str) -> timedelta:
+        found = re.fullmatch(r"([0-9]{1,9})([smhd])", text)
+        length = timedelta(**{_AGES[found[2]]: int(found[1])}) if found else timedelta()
+        if not timedelta() < length <= longest:
+            raise ArgumentTypeError(
+                f"expected a duration such as 30m, at most {longest.days}d, got {text!r}"
+            )
+        return length
+
+    return read
 
 
 def positive(text: str) -> int:

@@ -10,6 +10,9 @@ VAR_DIR = Path(os.environ.get("VAR_DIR", BASE_DIR / "var")).resolve()
 VAR_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 DEBUG = os.environ.get("DJANGO_DEBUG", "1").lower() in ("1", "true", "yes", "on")
+#: What settings that are empty go by. Unlike DEBUG, which tests set themselves, it stays as it was
+#: when the process began.
+IS_DEVELOPMENT = DEBUG
 #: Fine on a laptop; with DJANGO_DEBUG=0 a missing DJANGO_SECRET_KEY stops the start.
 SECRET_KEY = os.environ.get("DJANGO_SECRET_KEY") or ("insecure-development-key" if DEBUG else "")
 ALLOWED_HOSTS = [

@@ -1,12 +1,14 @@
 """``settings.MESSAGING`` as one frozen, validated object. Built once, passed on as an argument."""
 
 import difflib
+import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
 from messaging.envelope import is_service_name
 from messaging.errors import ConfigurationError
+from messaging.routes import AUTH
 from messaging.signing import Keyring
 
 WORKER_POOLS = ("threads", "prefork", "solo")
@@ -70,6 +72,13 @@ class MessagingConfig:
     breaker_failures: int = 5
     #: ...this long; then one request tries it.
     breaker_open_seconds: float = 10.0
+    #: Who may call routes that do not say so themselves: ``token`` (an API token is needed),
+    #: ``none`` (anybody); empty: ``none`` while DJANGO_DEBUG is on, else ``token``.
+    http_auth: str = ""
+    #: Where the gateway may connect to, for proxied requests and health endpoints: networks such
+    #: as ``10.0.0.0/8``, separated by commas. Empty: everything but link-local addresses and those
+    #: of cloud metadata; once DJANGO_DEBUG is off not this host itself, nor multicast, either.
+    upstream_networks: str = ""
     #: Origins whose pages may call ``/api/``, separated by commas; ``*``: all.
     cors_origins: str = ""
     #: What a field of a payload is named by whose value pages do not show: words, by commas.
@@ -166,6 +175,13 @@ class MessagingConfig:
             raise _wrong("telemetry", f"expected one of {TELEMETRY}", self.telemetry)
         if self.queue_full not in QUEUE_FULL:
             raise _wrong("queue_full", f"expected one of {QUEUE_FULL}", self.queue_full)
+        if self.http_auth and self.http_auth not in AUTH:
+            raise _wrong("http_auth", f"expected one of {AUTH} or nothing", self.http_auth)
+        for network in filter(None, map(str.strip, self.upstream_networks.split(","))):
+            try:
+                ipaddress.ip_network(network)
+            except ValueError as exc:
+                raise _wrong("upstream_networks", f"expected a network ({exc})", network) from exc
         for name in _POSITIVE:
             if getattr(self, name) <= 0:
                 raise _wrong(name, "expected more than 0", getattr(self, name))

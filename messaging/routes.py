@@ -8,6 +8,9 @@ from typing import Any, Final
 from messaging.envelope import MessagePriority, is_message_type
 from messaging.errors import ConfigurationError
 
+#: Who may call a route: who has an API token for it, or anybody.
+AUTH: Final = ("token", "none")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
@@ -24,6 +27,8 @@ class Route:
         concurrency: requests in hand at one time in one process of the gateway; None: no limit of
             its own.
         max_body_bytes: largest body of a request; None: the gateway's setting.
+        auth: ``"token"``: callers need an API token whose scopes cover the route; ``"none"``:
+            anybody may call it, on purpose; None: the gateway's setting.
 
     Raises:
         ConfigurationError: one of them is something else.
@@ -37,6 +42,7 @@ class Route:
     rate: float | None = None
     concurrency: int | None = None
     max_body_bytes: int | None = None
+    auth: str | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.path, str) or not self.path.startswith("/"):
@@ -56,6 +62,8 @@ class Route:
             value = getattr(self, name)
             if value is not None and not (type(value) is int and value > 0):
                 raise self._wrong(name, "a whole number from 1")
+        if self.auth is not None and self.auth not in AUTH:
+            raise self._wrong("auth", f"one of {', '.join(AUTH)}")
 
     @classmethod
     def of(cls, route: "Route | Mapping[str, Any]") -> "Route":
@@ -102,7 +110,7 @@ class Route:
 
 
 #: What a route may say beyond path, methods and message.
-OPTIONS: Final = ("priority", "timeout", "rate", "concurrency", "max_body_bytes")
+OPTIONS: Final = ("priority", "timeout", "rate", "concurrency", "max_body_bytes", "auth")
 
 
 def _is_number(value: object) -> bool:

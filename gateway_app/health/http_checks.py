@@ -7,6 +7,7 @@ from typing import Final
 
 from gateway_app.health.host_names import NamesLoop, NoTurn
 from gateway_app.health.http_probe import Endpoint, Probe, probe
+from gateway_app.networks import Networks
 from gateway_app.registry import own_fault
 from messaging.clock import SYSTEM_CLOCK
 
@@ -16,7 +17,11 @@ AT_ONCE: Final = 64
 
 
 def probe_all(
-    endpoints: Collection[Endpoint], *, timeout_seconds: float, ends_at: float
+    endpoints: Collection[Endpoint],
+    *,
+    timeout_seconds: float,
+    ends_at: float,
+    networks: Networks,
 ) -> dict[str, Probe]:
     """Ask every endpoint and return what became of it, by instance id. Safe to repeat.
 
@@ -28,12 +33,15 @@ def probe_all(
         timeout_seconds: how long one may take; see `http_probe.probe`.
         ends_at: by `SYSTEM_CLOCK.monotonic`; whose turn has not come by then is left out of the
             result, also for a name that could not be looked up by then.
+        networks: where the gateway may connect to.
     """
     if not endpoints:
         return {}
     # A loop of its own: names that nobody resolves must hold up no handler.
     with NamesLoop() as loop:
-        return loop.run_until_complete(_probe_all(loop, endpoints, timeout_seconds, ends_at))
+        return loop.run_until_complete(
+            _probe_all(loop, endpoints, timeout_seconds, ends_at, networks)
+        )
 
 
 def is_own_fault(probes: Mapping[str, Probe], alive: Collection[str]) -> bool:
@@ -49,7 +57,11 @@ def is_own_fault(probes: Mapping[str, Probe], alive: Collection[str]) -> bool:
 
 
 async def _probe_all(
-    loop: NamesLoop, endpoints: Collection[Endpoint], timeout_seconds: float, ends_at: float
+    loop: NamesLoop,
+    endpoints: Collection[Endpoint],
+    timeout_seconds: float,
+    ends_at: float,
+    networks: Networks,
 ) -> dict[str, Probe]:
     places = asyncio.Semaphore(AT_ONCE)
     probes: dict[str, Probe] = {}
@@ -61,7 +73,7 @@ async def _probe_all(
             return
         async with places:
             if SYSTEM_CLOCK.monotonic() < ends_at:
-                probes[endpoint.instance_id] = await probe(endpoint, timeout_seconds)
+                probes[endpoint.instance_id] = await probe(endpoint, timeout_seconds, networks)
 
     async def ask_each(wanted: Iterable[Endpoint]) -> None:
         await asyncio.gather(*(ask(endpoint) for endpoint in wanted))

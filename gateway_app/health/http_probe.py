@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 import h11
 
+from gateway_app.networks import Networks, NotAllowed
 from messaging.clock import SYSTEM_CLOCK
 
 #: So much of an answer is read, its head not counted.
@@ -47,6 +48,8 @@ class Probe:
     seconds: float | None = None
     #: Whether it took too long.
     is_late: bool = False
+    #: Whether it was not asked, because its address is not one the gateway may connect to.
+    is_refused: bool = False
 
     @property
     def is_answered(self) -> bool:
@@ -54,7 +57,7 @@ class Probe:
         return self.seconds is not None
 
 
-async def probe(endpoint: Endpoint, timeout_seconds: float) -> Probe:
+async def probe(endpoint: Endpoint, timeout_seconds: float, networks: Networks) -> Probe:
     """Ask an endpoint and return what became of it; never raises. Safe to repeat.
 
     Any status of 200 to 299 is well; a redirect is not.
@@ -63,13 +66,16 @@ async def probe(endpoint: Endpoint, timeout_seconds: float) -> Probe:
         endpoint: whom to ask.
         timeout_seconds: how long all of it may take: looking up the name, where that is not done
             already, connecting, and reading the answer.
+        networks: where the gateway may connect to.
     """
     began = SYSTEM_CLOCK.monotonic()
     try:
         async with asyncio.timeout(timeout_seconds):
-            status = await _status(endpoint, began + timeout_seconds)
+            status = await _status(endpoint, began + timeout_seconds, networks)
     except TimeoutError:
         return Probe(f"no answer within {timeout_seconds:g} s", is_late=True)
+    except NotAllowed as exc:
+        return Probe(str(exc), is_refused=True)
     except (OSError, ValueError, h11.ProtocolError) as exc:
         return Probe(_reason(exc))
     seconds = SYSTEM_CLOCK.monotonic() - began
@@ -77,10 +83,10 @@ async def probe(endpoint: Endpoint, timeout_seconds: float) -> Probe:
     return Probe("" if is_well else f"HTTP {status}", seconds)
 
 
-async def _status(endpoint: Endpoint, ends_at: float) -> int:
+async def _status(endpoint: Endpoint, ends_at: float, networks: Networks) -> int:
     """Return the status of the answer, once as much of it as is wanted has come."""
     question = _question(endpoint)
-    reader, writer = await _connect(endpoint, ends_at)
+    reader, writer = await _connect(endpoint, ends_at, networks)
     try:
         connection = h11.Connection(h11.CLIENT)
         end = h11.EndOfMessage()
@@ -102,16 +108,18 @@ async def _status(endpoint: Endpoint, ends_at: float) -> int:
 
 
 async def _connect(
-    endpoint: Endpoint, ends_at: float
+    endpoint: Endpoint, ends_at: float, networks: Networks
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Connect to the first address of the host that takes it; the error is that of the last one.
+    """Connect to the first allowed address of the host that takes it; else the last one's error.
+
+    The name is looked up once, and the connection made to an address that was checked.
 
     Each may take half of the time that is left, the last one all of it. Not asyncio's race of
     addresses: Python 3.11 leaves its socket open when time runs out just as it connects.
     """
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
-    *others, last = [str(address[0]) for *_, address in found]
+    *others, last = networks.allowed_of(str(address[0]) for *_, address in found)
     for address in others:
         with contextlib.suppress(OSError):  # a refusal, or its time is over: the next has its turn
             async with asyncio.timeout((ends_at - SYSTEM_CLOCK.monotonic()) / 2):

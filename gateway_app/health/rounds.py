@@ -16,6 +16,7 @@ from gateway_app.health.load import Load
 from gateway_app.health.message_checks import Result
 from gateway_app.health.results import keep
 from gateway_app.models import SERVING, Service, ServiceInstance, State
+from gateway_app.networks import Networks
 from gateway_app.registry import registry_status
 from messaging import MessagingConfig, MessagingError, ServiceCommunicator
 from messaging.bus import MessageBus
@@ -54,13 +55,15 @@ def run_round(communicator: ServiceCommunicator) -> None:
             [endpoint for each in awake if (endpoint := _endpoint(each))],
             timeout_seconds=config.probe_timeout_seconds,
             ends_at=began + seconds,
+            networks=Networks.of(config),
         )
         answers = message_checks.ask_all(communicator, asked, ends_at=began + seconds)
         probes = probing.result()
     if registry_status.load().mass_silence_since is not None:
         alive = probes.keys()  # taken for alive, for the same reason
-    is_own_fault = http_checks.is_own_fault(probes, alive)
-    if is_own_fault:
+    blamed = ""
+    if http_checks.is_own_fault(probes, alive):
+        blamed = _blamed(probes.values())
         probes = {key: probe for key, probe in probes.items() if probe.is_answered}
     ended_at = utc_now()
     registry.note_findings(_findings(awake, probes, wedged_by), ended_at)
@@ -70,11 +73,11 @@ def run_round(communicator: ServiceCommunicator) -> None:
     present = _present()  # after the names: nobody whose instance is missed is among them
     heard = [each for each in present if _is_heard(each, config, ended_at)]
     results = _resting(names, present, ended_at) | answers | busy(answers, heard, before)
-    results[communicator.name] = _own(communicator, is_own_fault=is_own_fault)
+    results[communicator.name] = _own(communicator, blamed)
     tallies = _tallies(awake, probes, results)
     changed = keep(results, tallies, failures_until_down=config.probe_failures, now=ended_at)
-    if is_own_fault and communicator.name in changed:
-        logger.warning("%s; none of this counts against an instance", OWN_FAULT)
+    if blamed and communicator.name in changed:
+        logger.warning("%s; none of this counts against an instance", blamed)
     history.sweep(ended_at)
     _note_round(len(tallies), SYSTEM_CLOCK.monotonic() - began)
 
@@ -156,11 +159,18 @@ def _resting(
     return results
 
 
-def _own(communicator: ServiceCommunicator, *, is_own_fault: bool) -> Result:
+def _blamed(probes: Iterable[Probe]) -> str:
+    """Return what the gateway blames itself for when nearly none of these was answered."""
+    if any(probe.is_refused for probe in probes):
+        return f"{OWN_FAULT}; some have addresses that upstream_networks does not allow"
+    return OWN_FAULT
+
+
+def _own(communicator: ServiceCommunicator, blamed: str) -> Result:
     # A worker of the gateway is doing this; with one thread it could not answer as well.
     answer = communicator.presence.health()
-    if is_own_fault:
-        return Result(State.SUSPECT, OWN_FAULT, answer)
+    if blamed:
+        return Result(State.SUSPECT, blamed, answer)
     return Result(State.UP, "answered", answer)
 
 

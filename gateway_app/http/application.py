@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway_app import bus
 from gateway_app.http import admission, bus_routes, durable, openapi
+from gateway_app.http.authentication import Authentication, is_token_needed
 from gateway_app.http.database import in_database
 from gateway_app.http.headers import traceparent
 from gateway_app.http.limits import Limits
@@ -28,6 +29,7 @@ from gateway_app.http.paths import has_hidden_separator, segments_of
 from gateway_app.http.problem import Problem
 from gateway_app.http.proxy import AnswerBroke, Proxy
 from gateway_app.http.routing import Routing, RoutingCache, ServiceEntry
+from gateway_app.http.token_use import TokenUse
 from gateway_app.message_status import status_of
 from messaging import MessagingConfig, MessagingError
 
@@ -42,7 +44,9 @@ _OWN_PREFIX: Final = "bus"
 #: The gateway's own routes; services cannot have them.
 _OWN: Final = RouteTree([_OPENAPI, _STATUS])
 #: Headers of ours that pages of other origins may read.
-_EXPOSED: Final = ("Location", "Preference-Applied", "Retry-After", "Allow")
+_EXPOSED: Final = (
+    *("Location", "Preference-Applied", "Retry-After", "Allow", "WWW-Authenticate"),
+)
 
 
 class Gateway:
@@ -58,6 +62,9 @@ class Gateway:
     def __init__(self, config: MessagingConfig, routing: RoutingCache) -> None:
         self._routing = routing
         self._limits = Limits(config)
+        self._authentication = Authentication(config)
+        self._token_use = TokenUse()
+        self._is_token_default = is_token_needed(config, None)
         self._proxy = Proxy(config)
         self._revision = -1
         #: Revision of the routing that it describes, and the document.
@@ -67,6 +74,7 @@ class Gateway:
         """Close the connections to instances and to the broker."""
         await self._proxy.close()
         await self._routing.close()
+        await self._token_use.close()
         await in_database(bus.communicator.close)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -114,6 +122,8 @@ class Gateway:
         seen.target = match.target
         client = request.client.host if request.client else ""
         with self._limits.admitted(client, match.target):
+            # Inside the limits: who guesses is held up by them.
+            self._authenticate(request, match.target, routing)
             if match.target is _OPENAPI:
                 return await self._document(routing)
             if match.target is _STATUS:
@@ -126,11 +136,21 @@ class Gateway:
             entry = routing.by_name[match.target.service]
             return await self._pass_on(request, match, entry, seen.send)
 
+    def _authenticate(self, request: Request, target: Target, routing: Routing) -> None:
+        age = self._routing.age_seconds
+        token = self._authentication.check(request, target, routing.tokens, age)
+        request.state.caller = token.name if token else ""
+        if token is not None:
+            self._token_use.note(token.pk)
+
     async def _document(self, routing: Routing) -> Response:
         if self._openapi is None or self._openapi[0] != routing.revision:
             # With thousands of routes it takes seconds: not on the event loop, and once for all
             # who ask meanwhile.
-            writing = asyncio.ensure_future(asyncio.to_thread(openapi.document_bytes, routing))
+            describe = asyncio.to_thread(
+                openapi.document_bytes, routing, is_token_default=self._is_token_default
+            )
+            writing = asyncio.ensure_future(describe)
             self._openapi = routing.revision, writing
         _, document = self._openapi
         return Response(await asyncio.shield(document), media_type="application/json")

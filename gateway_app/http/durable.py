@@ -39,13 +39,14 @@ async def accept(
 ) -> JSONResponse:
     """Answer for a message from now on; return 202 with the URL of its status.
 
-    The same ``Idempotency-Key`` on the same route is the same message: sent once, with one effect.
+    The same ``Idempotency-Key`` of one caller on the same route is the same message: sent once,
+    with one effect.
 
     Raises:
         Problem: 400 a header is wrong, 413 too large, 422 the key was used with other data,
             503 not accepted: safe to send again.
     """
-    key = _key(request)
+    key = _dedup_key(request, match.target)
     priority = _priority(request, match.target)
     try:
         message_id = await in_database(_accept, match.target, dict(data), priority, key, trace)
@@ -64,9 +65,12 @@ async def accept(
 
 
 def _accept(
-    target: Target, data: dict[str, Any], priority: MessagePriority, key: str | None, trace: str
+    target: Target,
+    data: dict[str, Any],
+    priority: MessagePriority,
+    dedup_key: str | None,
+    trace: str,
 ) -> str:
-    dedup_key = None if key is None else f"http {target.method} {target.path} {key}"
     with tracing(trace), transaction.atomic():
         message_id = bus.communicator.send_to_service(
             target.service,
@@ -105,6 +109,16 @@ def refuse_key(request: Request) -> None:
         raise Problem(
             HTTPStatus.BAD_REQUEST, "Idempotency-Key: only together with Prefer: respond-async"
         )
+
+
+def _dedup_key(request: Request, target: Target) -> str | None:
+    """Return what is one message; callers are told apart by the names of their tokens."""
+    key = _key(request)
+    if key is None:
+        return None
+    # Neither a path nor a key has a space in it: nobody can write somebody else's.
+    caller = f" {request.state.caller}" if request.state.caller else ""
+    return f"http {target.method} {target.path} {key}{caller}"
 
 
 def _key(request: Request) -> str | None:

@@ -33,6 +33,8 @@ class Target:
     #: Requests at one time in one process of the gateway.
     concurrency: int | None = None
     max_body_bytes: int | None = None
+    #: Whether callers need a token: ``token`` or ``none``.
+    auth: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

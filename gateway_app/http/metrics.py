@@ -4,6 +4,7 @@ Counters of requests are this process's own and begin at 0 with it; what the dat
 `stored_metrics`, and the same from every process.
 """
 
+import ipaddress
 from functools import lru_cache
 from typing import Final
 
@@ -44,6 +45,29 @@ UPSTREAM_FAILURES: Final = Counter(
 BREAKERS_OPEN: Final = Gauge(
     "gateway_breakers_open", "Instances that get no proxied requests for now.", registry=REGISTRY
 )
+UNAUTHORIZED: Final = Counter(
+    "gateway_unauthorized_total",
+    "Requests without a valid API token where one is needed, by client.",
+    ("client",),
+    registry=REGISTRY,
+)
+#: Clients counted by name; more would let anybody fill memory with series.
+MOST_CLIENTS: Final = 100
+OTHER_CLIENTS: Final = "other"
+_clients: Final[set[str]] = set()
+
+
+def count_unauthorized(client: str) -> None:
+    """Count a request that was refused for want of a token.
+
+    Args:
+        client: its address. Of IPv6 the network of 64 bits counts: one client may have it whole.
+    """
+    name = _network_of(client)
+    if name not in _clients and len(_clients) >= MOST_CLIENTS:
+        name = OTHER_CLIENTS
+    _clients.add(name)
+    UNAUTHORIZED.labels(name).inc()
 
 
 @lru_cache(maxsize=4096)
@@ -61,3 +85,15 @@ def render() -> bytes:
     stored = CollectorRegistry()
     stored.register(Stored())
     return generate_latest(REGISTRY) + generate_latest(stored)
+
+
+def _network_of(client: str) -> str:
+    try:
+        address = ipaddress.ip_address(client)
+    except ValueError:  # whatever a proxy in front calls it
+        return client
+    if isinstance(address, ipaddress.IPv4Address):
+        return client
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.ip_network((int(address), 64), strict=False))

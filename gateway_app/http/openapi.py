@@ -8,10 +8,18 @@ from urllib.parse import quote
 
 from gateway_app.http import durable
 from gateway_app.http.matching import Target, parameter_names
-from gateway_app.http.problem import CONTENT_TYPE
+from gateway_app.http.openapi_components import (
+    ANY,
+    BUS,
+    PROXY,
+    STATUS,
+    components,
+    header_parameters,
+    problems,
+    secured,
+)
 from gateway_app.http.routing import Routing
 from gateway_app.http.schemas import MOST_LEVELS, Schema
-from gateway_app.message_status import STATES
 
 logger = logging.getLogger(__name__)
 
@@ -21,52 +29,26 @@ PATH: Final = "/api/openapi.json"
 SEGMENTS: Final = tuple(PATH[1:].split("/"))
 _WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 
-#: What they are called, and the text of each by status.
-_Kind = tuple[str, Mapping[str, str]]
-#: What any route may answer besides what it is there for.
-_ERRORS: Final[_Kind] = (
-    "Any",
-    {
-        "400": "The request means nothing: path, headers or body",
-        "413": "The body is too large",
-        "429": "Too many requests of this client",
-        "503": "Nobody is there to answer; Retry-After says when to try again",
-    },
-)
-_BUS_ERRORS: Final[_Kind] = (
-    "Bus",
-    {
-        "403": "The service refuses it",
-        "404": "The service knows no such thing",
-        "409": "The service says that it contradicts what is there",
-        "415": "The body is not JSON",
-        "422": "The data is not what the service takes",
-        "502": "The service failed",
-        "504": "No answer in time; whether it was handled is unknown",
-    },
-)
-_PROXY_ERRORS: Final[_Kind] = (
-    "Proxy",
-    {"502": "No instance could answer", "504": "No instance answered in time"},
-)
-_STATUS_ERRORS: Final[_Kind] = ("Status", {"404": "No such message"})
 
-
-def document_bytes(routing: Routing) -> bytes:
+def document_bytes(routing: Routing, *, is_token_default: bool = False) -> bytes:
     """Return the document for the routes of a routing, as JSON in ASCII.
 
     Takes seconds where there are thousands of routes: to be called on a thread, once for each
     `Routing.revision`. What a schema says that cannot be described is left out, and logged.
+
+    Args:
+        routing: has the routes.
+        is_token_default: whether callers need a token where a route does not say so itself.
     """
-    whole = document(routing)
+    whole = document(routing, is_token_default=is_token_default)
     paths = whole.pop("paths")
     # Piece by piece: the encoder lets no other thread run until it is done.
     pieces = ", ".join(f"{json.dumps(path)}: {json.dumps(item)}" for path, item in paths.items())
     return f'{json.dumps(whole)[:-1]}, "paths": {{{pieces}}}}}'.encode()
 
 
-def document(routing: Routing) -> dict[str, Any]:
-    """Return the document for the routes of a routing."""
+def document(routing: Routing, *, is_token_default: bool = False) -> dict[str, Any]:
+    """Return the document for the routes of a routing; see `document_bytes`."""
     paths: dict[str, dict[str, Any]] = {}
     shown: dict[str, str] = {}
     # In the order in which they are matched: the first of one shape counts, and gives its names.
@@ -82,8 +64,12 @@ def document(routing: Routing) -> dict[str, Any]:
         path = shown.setdefault(_shape(target.path), target.path)
         item = paths.setdefault(path, {})
         if target.method.lower() not in item:
-            item[target.method.lower()] = _described(target, path, schemas.get(target.message))
-    paths[f"{durable.STATUS_PREFIX}{{id}}"] = _status_item()
+            described = _described(target, path, schemas.get(target.message))
+            needs = is_token_default if target.auth is None else target.auth == "token"
+            item[target.method.lower()] = secured(described, needs_token=needs)
+    status = _status_item()
+    status["get"] = secured(status["get"], needs_token=is_token_default)
+    paths[f"{durable.STATUS_PREFIX}{{id}}"] = status
     return {
         "openapi": "3.1.0",
         "info": {
@@ -92,11 +78,7 @@ def document(routing: Routing) -> dict[str, Any]:
             "description": "Every route that a service has registered, as of this moment.",
         },
         "paths": dict(sorted(paths.items())),
-        "components": {
-            "schemas": {"Problem": _problem_schema(), "MessageStatus": _status_schema()},
-            "parameters": _header_parameters(),
-            "responses": _problem_responses(),
-        },
+        "components": components(),
     }
 
 
@@ -129,11 +111,11 @@ def _operation(target: Target, path: str, schema: Schema | None) -> dict[str, An
     if not target.message:
         operation["responses"] = {
             "default": {"description": "What the instance answers"},
-            **_problems(_ERRORS, _PROXY_ERRORS),
+            **problems(ANY, PROXY),
         }
         return operation
     operation["parameters"] += [
-        {"$ref": f"#/components/parameters/{name}"} for name in _header_parameters()
+        {"$ref": f"#/components/parameters/{name}"} for name in header_parameters()
     ]
     if target.method in _WITH_BODY:
         operation["requestBody"] = _request_body(target, schema)
@@ -145,7 +127,7 @@ def _operation(target: Target, path: str, schema: Schema | None) -> dict[str, An
             "description": "Accepted: the message is kept until its outcome is known",
             "headers": {"Location": {"schema": {"type": "string"}}},
         },
-        **_problems(_ERRORS, _BUS_ERRORS),
+        **problems(ANY, BUS),
     }
     return operation
 
@@ -210,46 +192,6 @@ def _is_simple(schema: Mapping[str, Any]) -> bool:
     return not any(f"'{word}'" in text for word in ("$ref", "$dynamicRef", "$id"))
 
 
-def _header_parameters() -> dict[str, Any]:
-    return {
-        "Prefer": {
-            "name": "Prefer",
-            "in": "header",
-            "description": "respond-async: a durable message and 202 instead of an answer",
-            "schema": {"type": "string"},
-        },
-        "Idempotency-Key": {
-            "name": "Idempotency-Key",
-            "in": "header",
-            "description": "With respond-async: the same key is the same message",
-            "schema": {"type": "string", "pattern": "^[!-~]{1,200}$"},
-        },
-        "Message-Priority": {
-            "name": "Message-Priority",
-            "in": "header",
-            "description": "With respond-async: instead of the route's own, or NORMAL",
-            "schema": {"enum": ["LOW", "NORMAL", "HIGH", "CRITICAL"]},
-        },
-    }
-
-
-def _problem_responses() -> dict[str, Any]:
-    """Return the responses that operations refer to: written once, not once for each of them."""
-    content = {CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    return {
-        f"{kind}{status}": {"description": text, "content": content}
-        for kind, texts in (_ERRORS, _BUS_ERRORS, _PROXY_ERRORS, _STATUS_ERRORS)
-        for status, text in texts.items()
-    }
-
-
-def _problems(*kinds: _Kind) -> dict[str, Any]:
-    return {
-        status: {"$ref": f"#/components/responses/{kind}{status}"}
-        for status, kind in sorted((status, kind) for kind, texts in kinds for status in texts)
-    }
-
-
 def _status_item() -> dict[str, Any]:
     status = {"$ref": "#/components/schemas/MessageStatus"}
     return {
@@ -263,35 +205,7 @@ def _status_item() -> dict[str, Any]:
                     "description": "Its state",
                     "content": {"application/json": {"schema": status}},
                 },
-                **_problems(_ERRORS, _STATUS_ERRORS),
+                **problems(ANY, STATUS),
             },
-        },
-    }
-
-
-def _problem_schema() -> dict[str, Any]:
-    return {
-        "type": "object",
-        "description": "RFC 9457",
-        "required": ["type", "title", "status", "detail"],
-        "properties": {
-            "type": {"type": "string"},
-            "title": {"type": "string"},
-            "status": {"type": "integer"},
-            "detail": {"type": "string"},
-            "code": {"type": "string"},
-            "retryable": {"type": "boolean"},
-        },
-    }
-
-
-def _status_schema() -> dict[str, Any]:
-    return {
-        "type": "object",
-        "required": ["id", "state"],
-        "properties": {
-            "id": {"type": "string"},
-            "state": {"type": "string", "enum": list(STATES)},
-            "detail": {"type": "string"},
         },
     }

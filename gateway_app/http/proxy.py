@@ -24,12 +24,14 @@ from starlette.requests import Request
 from starlette.types import Send
 
 from gateway_app.http.bodies import Body
+from gateway_app.http.connecting import CheckedBackend
 from gateway_app.http.headers import request_headers, response_headers
 from gateway_app.http.matching import Target
 from gateway_app.http.problem import Problem
 from gateway_app.http.routing import ServiceEntry
 from gateway_app.http.upstreams import NoneLeft, Upstream, Upstreams
 from gateway_app.http.waiting import while_present
+from gateway_app.networks import Networks
 from messaging import MessagingConfig
 
 logger = logging.getLogger(__name__)
@@ -109,6 +111,7 @@ class Proxy:
             max_connections=None,
             max_keepalive_connections=None,
             keepalive_expiry=KEEP_ALIVE_SECONDS,
+            network_backend=CheckedBackend(Networks.of(config)),
         )
 
     async def close(self) -> None:

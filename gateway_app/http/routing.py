@@ -6,14 +6,16 @@ which. So a look costs the same with three services and with a thousand.
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
 from django.db import DatabaseError
 
 from gateway_app.http.database import in_routing_thread
+from gateway_app.http.known_tokens import NO_TOKENS, KnownTokens, read_tokens
 from gateway_app.http.matching import RouteTree, Target
 from gateway_app.http.schemas import Schema
 from gateway_app.models import (
@@ -79,6 +81,7 @@ class Routing:
     services: Mapping[int, ServiceEntry]
     by_name: Mapping[str, ServiceEntry]
     tree: RouteTree
+    tokens: KnownTokens = NO_TOKENS
 
     @property
     def instance_ids(self) -> Iterator[str]:
@@ -86,8 +89,13 @@ class Routing:
         return (i.instance_id for entry in self.services.values() for i in entry.instances)
 
     @classmethod
-    def of(cls, revision: int, services: Mapping[int, ServiceEntry]) -> "Routing":
-        """Return the routing by these services."""
+    def of(
+        cls,
+        revision: int,
+        services: Mapping[int, ServiceEntry],
+        tokens: KnownTokens = NO_TOKENS,
+    ) -> "Routing":
+        """Return the routing by these services, and for who has these tokens."""
         offered = sorted(
             (each for entry in services.values() for each in entry.targets),
             key=lambda numbered: numbered[0],
@@ -97,6 +105,7 @@ class Routing:
             services=services,
             by_name={entry.name: entry for entry in services.values()},
             tree=RouteTree(target for _, target in offered),
+            tokens=tokens,
         )
 
 
@@ -113,9 +122,13 @@ def read(known: Routing = NOTHING) -> Routing:
         DatabaseError: it does not answer.
     """
     # First: what changes meanwhile is read now or the next time, and never missed.
-    revision = RegistryStatus.objects.values_list("revision", flat=True).first() or 0
+    status = RegistryStatus.objects.values_list("revision", "tokens_revision").first()
+    revision, tokens_revision = status or (0, 0)
+    tokens = known.tokens
+    if tokens_revision != tokens.revision:
+        tokens = read_tokens(tokens_revision)
     if revision == known.revision:
-        return known
+        return known if tokens is known.tokens else replace(known, tokens=tokens)
     revisions = dict(Service.objects.values_list("pk", "revision"))
     changed = [
         pk for pk, at in revisions.items() if at > known.revision or pk not in known.services
@@ -125,8 +138,8 @@ def read(known: Routing = NOTHING) -> Routing:
         services |= _read_services(changed[start : start + _CHUNK], known)
     if _routes_of(services) == _routes_of(known.services):
         by_name = {entry.name: entry for entry in services.values()}
-        return Routing(revision, services, by_name, known.tree)
-    return Routing.of(revision, services)
+        return Routing(revision, services, by_name, known.tree, tokens)
+    return Routing.of(revision, services, tokens)
 
 
 class RoutingCache:
@@ -147,9 +160,16 @@ class RoutingCache:
         self._read = read
         self._monotonic = monotonic
         self._routing = NOTHING
+        #: When a look last began: any, and one that came to its end.
         self._read_at: float | None = None
+        self._known_at: float | None = None
         self._reading: asyncio.Task[None] | None = None
         self._is_database_away = False
+
+    @property
+    def age_seconds(self) -> float:
+        """How long ago what `current` returns was known to be so; infinite before the first."""
+        return math.inf if self._known_at is None else self._monotonic() - self._known_at
 
     async def current(self) -> Routing:
         """Return the routing; within `WAIT_SECONDS`, the first time within `FIRST_SECONDS`.
@@ -202,6 +222,7 @@ class RoutingCache:
                 raise
             self._do_without(exc)
         else:
+            self._known_at = began
             if self._monotonic() - began <= WAIT_SECONDS:
                 self._is_database_away = False
         self._read_at = began
@@ -262,4 +283,5 @@ def _target(route: Route) -> Target:
         rate=options.get("rate"),
         concurrency=options.get("concurrency"),
         max_body_bytes=options.get("max_body_bytes"),
+        auth=options.get("auth"),
     )

@@ -31,10 +31,12 @@ from gateway_app.models.registry import (
 from gateway_app.models.replays import ItemOutcome, ReplayRun, ReplayRunItem, RunState
 from gateway_app.models.rights import BusRights
 from gateway_app.models.states import BEST_FIRST, SERVING, State, best_of
+from gateway_app.models.tokens import ApiToken
 
 __all__ = [
     "BEST_FIRST",
     "SERVING",
+    "ApiToken",
     "AuditRecord",
     "BusRights",
     "DeadLetter",

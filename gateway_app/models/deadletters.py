@@ -139,7 +139,8 @@ class AuditRecord(models.Model):
     #: A user of the admin, or ``command:`` and the user of the host.
     actor = models.CharField(max_length=200)
     #: ``replay``, ``discard``, ``restore``, ``edit``, ``note``, ``run``, ``canary``, ``stop``;
-    #: ``resolve``, ``reopen``; ``maintenance``, ``track``, ``forget``, ``check``.
+    #: ``resolve``, ``reopen``; ``maintenance``, ``track``, ``forget``, ``check``;
+    #: ``token``, ``revoke``.
     action = models.CharField(max_length=20)
     #: Empty: it is about the service, or one instance of it.
     message_id = models.CharField(max_length=200, db_index=True)

@@ -14,6 +14,8 @@ class RegistryStatus(models.Model):
     #: Grows by one with every change that routing depends on, in the transaction that makes it:
     #: states, addresses, routes, schemas. Not with heartbeats.
     revision = models.BigIntegerField(default=0)
+    #: Grows by one with every API token that is made or revoked.
+    tokens_revision = models.BigIntegerField(default=0)
     #: When somebody last looked for silent instances; what the registry says is as old as this.
     swept_at = models.DateTimeField(null=True, blank=True)
     #: Since when most instances are silent at once, and the registry blames itself for it.

@@ -1,12 +1,16 @@
 """The gateway's routes: what answers which path, and how requests went on this server."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
 from gateway_app.http import metrics
-from gateway_app.models import Route, State
+from gateway_app.http.authentication import is_token_needed
+from gateway_app.models import Route, ServiceInstance, State
+from gateway_app.networks import Networks
 from gateway_app.ops import reads
 from gateway_app.ops.question import Question
+from messaging.apps import configured
 
 #: Statuses from here on are the service's fault, or the gateway's.
 FIRST_SERVER_ERROR: Final = 500
@@ -25,6 +29,7 @@ def routes(asked: Question) -> dict[str, Any]:
     """Return every route, those of services that are away first."""
     services = {each.service.pk: each for each in asked.once(reads.registry).services}
     counted = _answers()
+    networks = Networks.of(configured())
     wanted = asked.parameters.get("service")
     rows = []
     for route in Route.objects.select_related("service"):
@@ -33,14 +38,31 @@ def routes(asked: Question) -> dict[str, Any]:
         shown = services.get(route.service_id)
         answers = counted.get((route.service.name, route.method, route.path), Answers(0, 0, 0))
         state = shown.state if shown else State.UNKNOWN
-        rows.append({"route": route, "state": state, "answers": answers})
+        needs_token = is_token_needed(configured(), route.options.get("auth"))
+        fault = "" if route.message or not shown else _unreachable(shown.instances, networks)
+        rows.append(
+            {
+                "route": route,
+                "state": state,
+                "answers": answers,
+                "needs_token": needs_token,
+                "fault": fault,
+            }
+        )
     rows.sort(key=lambda row: row["state"] in (State.UP, State.SUSPECT))
     return {
         "rows": rows,
         "service": wanted,
+        "document_needs_token": is_token_needed(configured(), None),
         "breakers_open": int(_value("gateway_breakers_open")),
         "in_flight": int(_value("gateway_requests_in_flight")),
     }
+
+
+def _unreachable(instances: Iterable[ServiceInstance], networks: Networks) -> str:
+    """Return why the gateway connects to none of the instances; empty if it may to one."""
+    refusals = [networks.refusal(each.host) for each in instances if each.port is not None]
+    return refusals[0] if refusals and all(refusals) else ""
 
 
 def _answers() -> dict[tuple[str, str, str], Answers]:

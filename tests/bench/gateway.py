@@ -160,5 +160,8 @@ def gateway_environment(run: Measurement) -> dict[str, str]:
         # As in production, and as the other processes here.
         "DJANGO_DEBUG": "0",
         "DJANGO_SECRET_KEY": "of a benchmark",
+        # Clients without tokens, and instances on this host.
+        "MESSAGING_HTTP_AUTH": "none",
+        "MESSAGING_UPSTREAM_NETWORKS": "127.0.0.0/8, ::1",
         "DJANGO_ALLOWED_HOSTS": "localhost",
     }

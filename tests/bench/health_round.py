@@ -165,6 +165,9 @@ def _environment(run: Measurement) -> dict[str, str]:
         "DJANGO_SETTINGS_MODULE": "gateway_app.settings",
         "DJANGO_DEBUG": "0",
         "DJANGO_SECRET_KEY": "of a benchmark",
+        # Clients without tokens, and instances on this host.
+        "MESSAGING_HTTP_AUTH": "none",
+        "MESSAGING_UPSTREAM_NETWORKS": "127.0.0.0/8, ::1",
         "C_FORCE_ROOT": "1",
     }
 

@@ -33,6 +33,9 @@ def test_keys_in_any_case_and_values_as_text_are_understood() -> None:
         ({"gateway_name": "a.b"}, "expected a service name"),
         ({"namespace": "a b"}, "expected letters"),
         ({"ageing_seconds": -1}, "expected 0 or more"),
+        ({"http_auth": "basic"}, r"expected one of \('token', 'none'\) or nothing, got 'basic'"),
+        ({"upstream_networks": "10.0.0.0/8, here"}, "expected a network .*, got 'here'"),
+        ({"upstream_networks": "10.0.0.1/8"}, "has host bits set"),
     ],
 )
 def test_a_wrong_setting_names_key_expectation_and_value(

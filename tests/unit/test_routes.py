@@ -28,6 +28,7 @@ def test_only_the_options_given_are_registered() -> None:
         "rate": 0,
         "concurrency": 3,
         "max_body_bytes": 10,
+        "auth": "token",
     }
     assert Route.of(full).to_json() == full
     assert Route.of(full).priority is MessagePriority.LOW
@@ -47,6 +48,7 @@ def test_only_the_options_given_are_registered() -> None:
         ({**PATH, "rate": True}, "rate"),
         ({**PATH, "concurrency": 0}, "concurrency: expected a whole number from 1, got 0"),
         ({**PATH, "max_body_bytes": 1.5}, "max_body_bytes: expected a whole number from 1"),
+        ({**PATH, "auth": "basic"}, "auth: expected one of token, none, got 'basic'"),
         ({**PATH, "limit": 5}, "expected keys out of .*, got 'limit'"),
         ({"message": "x"}, "expected a path"),
         ("/api/x", "expected a Route or a dict"),

@@ -1,19 +1,14 @@
 """``manage.py bus_maintenance``: takes a service, or one instance of it, out and back in."""
 
-import re
-from argparse import ArgumentTypeError
-from datetime import timedelta
-from typing import Any, Final
+from typing import Any
 
 from django.core.management.base import CommandParser
 
-from gateway_app.commands import BusCommand, host_user
+from gateway_app.commands import BusCommand, duration, host_user
 from gateway_app.models import Service, ServiceInstance
 from gateway_app.registry.maintenance import LONGEST, end_maintenance, set_maintenance
 from gateway_app.registry.wording import instant_text
 from messaging.envelope import utc_now
-
-_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 class Command(BusCommand):
@@ -32,7 +27,11 @@ class Command(BusCommand):
         parser.add_argument("--reason", default="", metavar="TEXT", help="why, for the record")
         action = parser.add_mutually_exclusive_group(required=True)
         action.add_argument(
-            "--for", dest="duration", type=duration, metavar="T", help="for so long, such as 30m"
+            "--for",
+            dest="duration",
+            type=duration(LONGEST),
+            metavar="T",
+            help="for so long, such as 30m",
         )
         action.add_argument("--end", action="store_true", help="end it now")
 
@@ -49,17 +48,6 @@ class Command(BusCommand):
             target, until, actor=host_user(), now=now, reason=options["reason"].strip()
         )
         self.stdout.write(f"{target}: in maintenance until {instant_text(until, now)}")
-
-
-def duration(text: str) -> timedelta:
-    """Return the duration that stands for: a whole number with s, m, h or d."""
-    found = re.fullmatch(r"([0-9]{1,9})([smhd])", text)
-    length = timedelta(**{_UNITS[found[2]]: int(found[1])}) if found else timedelta()
-    if not timedelta() < length <= LONGEST:
-        raise ArgumentTypeError(
-            f"expected a duration such as 30m, at most {LONGEST.days}d, got {text!r}"
-        )
-    return length
 
 
 def _target(name: str, instance_id: str | None) -> Service | ServiceInstance:

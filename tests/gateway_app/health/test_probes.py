@@ -12,8 +12,12 @@ import pytest
 from gateway_app.health import host_names
 from gateway_app.health.http_checks import is_own_fault, probe_all
 from gateway_app.health.http_probe import MOST_BYTES, Endpoint, Probe
+from gateway_app.networks import Networks
+from messaging import MessagingConfig
 from messaging.clock import SYSTEM_CLOCK
+from tests.support.resolver import Resolver
 
+EVERYWHERE = Networks()
 #: How a test has one connection served; the socket is closed then.
 Serve = Callable[[socket.socket], None]
 
@@ -24,9 +28,9 @@ def stack() -> Iterator[ExitStack]:
         yield stack
 
 
-def a_server(stack: ExitStack, serve: Serve) -> Endpoint:
+def a_server(stack: ExitStack, serve: Serve, host: str = "127.0.0.1", port: int = 0) -> Endpoint:
     """Serve each connection on a thread until the test ends."""
-    listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=100))
+    listener = stack.enter_context(socket.create_server((host, port), backlog=100))
     port = listener.getsockname()[1]
 
     def handle(near: socket.socket) -> None:
@@ -46,7 +50,7 @@ def a_server(stack: ExitStack, serve: Serve) -> Endpoint:
 
     threading.Thread(target=accept, daemon=True).start()
     stack.callback(listener.shutdown, socket.SHUT_RDWR)
-    return Endpoint(f"i{port}", "127.0.0.1", port, "/health")
+    return Endpoint(f"i{port}", host, port, "/health")
 
 
 def answering(status: str, headers: str = "", body: bytes = b"ok") -> Serve:
@@ -59,9 +63,13 @@ def answering(status: str, headers: str = "", body: bytes = b"ok") -> Serve:
     return serve
 
 
-def ask(*endpoints: Endpoint, timeout_seconds: float = 0.5) -> list[Probe]:
+def ask(
+    *endpoints: Endpoint, timeout_seconds: float = 0.5, networks: Networks = EVERYWHERE
+) -> list[Probe]:
     ends_at = SYSTEM_CLOCK.monotonic() + 60
-    probes = probe_all(endpoints, timeout_seconds=timeout_seconds, ends_at=ends_at)
+    probes = probe_all(
+        endpoints, timeout_seconds=timeout_seconds, ends_at=ends_at, networks=networks
+    )
     return [probes[endpoint.instance_id] for endpoint in endpoints]
 
 
@@ -244,14 +252,77 @@ def test_a_name_whose_look_up_had_no_turn_is_not_judged(
     more = host_names.AT_ONCE + 5
     dead = [Endpoint(f"d{n}", f"dead{n}", 80, "/") for n in range(more)]
     ends_at = SYSTEM_CLOCK.monotonic() + 0.5
-    probes = probe_all([*dead, well], timeout_seconds=0.5, ends_at=ends_at)
+    probes = probe_all([*dead, well], timeout_seconds=0.5, ends_at=ends_at, networks=EVERYWHERE)
     assert probes[well.instance_id].error == ""  # an address needs no look-up
     assert len(probes) == host_names.AT_ONCE + 1
 
 
 def test_who_has_no_turn_in_time_is_not_judged(stack: ExitStack) -> None:
     endpoint = a_server(stack, silent)
-    assert probe_all([endpoint], timeout_seconds=0.5, ends_at=SYSTEM_CLOCK.monotonic()) == {}
+    now = SYSTEM_CLOCK.monotonic()
+    assert probe_all([endpoint], timeout_seconds=0.5, ends_at=now, networks=EVERYWHERE) == {}
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "169.254.169.254",
+        "2852039166",
+        "0xa9fea9fe",
+        "0251.0376.0251.0376",
+        "::ffff:169.254.169.254",
+        "metadata.test",
+    ],
+)
+def test_an_endpoint_at_an_address_that_is_not_allowed_is_not_asked(
+    host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Resolver(monkeypatch).set("metadata.test", ["169.254.169.254"])
+    networks = Networks.of(MessagingConfig(broker_url="sqlite:////x"))
+    (probe,) = ask(Endpoint("i", host, 80, "/health"), networks=networks)
+    assert probe.is_refused
+    assert not probe.is_answered
+    assert probe.error in {
+        "address 169.254.169.254 is not allowed: upstream_networks",
+        "address ::ffff:169.254.169.254 is not allowed: upstream_networks",
+    }
+
+
+def test_a_name_that_changes_its_meaning_after_the_check_is_asked_where_it_was_checked(
+    stack: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DNS rebinding: the second answer is the internal one."""
+    internal: list[bytes] = []
+    heads: list[bytes] = []
+
+    def kept(heads: list[bytes]) -> Serve:
+        def serve(near: socket.socket) -> None:
+            heads.append(near.recv(65_536))
+            near.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+        return serve
+
+    port = a_server(stack, kept(internal)).port
+    a_server(stack, kept(heads), "127.0.0.2", port)
+    resolver = Resolver(monkeypatch)
+    resolver.set("rebind.test", ["127.0.0.1", "127.0.0.2"], ["127.0.0.1"])
+    networks = Networks.of(
+        MessagingConfig(broker_url="sqlite:////x", upstream_networks="127.0.0.2")
+    )
+    (probe,) = ask(Endpoint("i", "rebind.test", port, "/health"), networks=networks)
+    assert probe.error == ""
+    assert resolver.asked == ["rebind.test"]
+    assert f"Host: rebind.test:{port}\r\n".encode() in heads[0]
+    assert internal == []
+
+
+def test_a_redirect_of_an_endpoint_is_not_followed(stack: ExitStack) -> None:
+    asked: list[bytes] = []
+    elsewhere = a_server(stack, lambda near: asked.append(near.recv(65_536)))
+    location = f"Location: http://127.0.0.1:{elsewhere.port}/latest/meta-data/\r\n"
+    (probe,) = ask(a_server(stack, answering("302 Found", location)))
+    assert probe.error == "HTTP 302"
+    assert asked == []
 
 
 @pytest.mark.parametrize(

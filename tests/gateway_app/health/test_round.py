@@ -205,6 +205,36 @@ def test_when_nearly_nobody_can_be_reached_the_gateway_blames_itself_once(
     assert [state_of(instance) for instance in cut_off[2:]] == ["UP"] * 2 + ["DOWN"] * 5
 
 
+def test_an_instance_where_the_gateway_may_not_connect_is_down_and_says_why(
+    server: Server, said: dict[str, Result]
+) -> None:
+    metadata = {"host": "169.254.169.254", "port": 80, "health_endpoint": "/latest/meta-data/"}
+    bad = an_instance("bad", **metadata)
+    good = an_instance("good", port=server.port, health_endpoint="/health")
+    for _ in range(3):
+        run_round()
+    assert (state_of(bad), state_of(good)) == ("DOWN", "UP")
+    assert bad.probe_error == "address 169.254.169.254 is not allowed: upstream_networks"
+    cause = HealthRecord.objects.filter(instance_id=bad.instance_id).latest("pk").cause
+    assert "address 169.254.169.254 is not allowed: upstream_networks" in cause
+
+
+def test_networks_that_shut_nearly_everybody_out_are_the_gateways_own_fault(
+    server: Server, said: dict[str, Result]
+) -> None:
+    Service.objects.create(name=communicator.name)
+    shut_out = [
+        an_instance(f"s{number}", host="169.254.0.1", port=80, health_endpoint="/health")
+        for number in range(9)
+    ]
+    an_instance("near", port=server.port, health_endpoint="/health")
+    for _ in range(3):
+        run_round()
+    assert {state_of(instance) for instance in shut_out} == {"UP"}
+    (blamed,) = HealthRecord.objects.filter(cause__contains=rounds.OWN_FAULT)
+    assert "upstream_networks" in blamed.cause
+
+
 def test_one_that_takes_no_messages_while_some_wait_goes_down_until_it_does(
     own_broker: MessageBus, said: dict[str, Result]
 ) -> None:

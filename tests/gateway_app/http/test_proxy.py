@@ -24,11 +24,12 @@ CANNOT = b"HTTP/1.1 503 Busy\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 class Server:
     """Answers every connection's first request with the same bytes, then closes it."""
 
-    def __init__(self, answer: bytes) -> None:
+    def __init__(self, answer: bytes, host: str = "127.0.0.1", port: int = 0) -> None:
         self.answer = answer
+        self.heads: list[bytes] = []
         #: First lines of what came.
         self.requests: list[bytes] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server((host, port))
         self.port = self._listener.getsockname()[1]
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -49,6 +50,7 @@ class Server:
                 connection.settimeout(5)
                 head = connection.recv(65_536)
                 if head:
+                    self.heads.append(head)
                     self.requests.append(head.partition(b"\r\n")[0])
                 connection.sendall(self.answer)
 
@@ -69,7 +71,9 @@ def start() -> Iterator[Start]:
         server.close()
 
 
-def a_gateway(*ports: int, host: str = "127.0.0.1", **target: int) -> Gateway:
+def a_gateway(
+    *ports: int, host: str = "127.0.0.1", config: MessagingConfig = CONFIG, **target: int
+) -> Gateway:
     """A gateway with one service whose instances are tried in this order."""
     targets = [Target(method, "/api/x", "s", "", **target) for method in METHODS]  # type: ignore[arg-type]
     entry = ServiceEntry(
@@ -80,7 +84,7 @@ def a_gateway(*ports: int, host: str = "127.0.0.1", **target: int) -> Gateway:
         ),
     )
     routing = Routing.of(1, {1: entry})
-    return Gateway(CONFIG, RoutingCache(lambda _known: routing))
+    return Gateway(config, RoutingCache(lambda _known: routing))
 
 
 def closed_port() -> int:
