@@ -55,6 +55,7 @@ bench: $(SETUP) ## Measure the bus beside raw Celery, and as it grows; BENCH=--q
 
 pictures: $(SETUP) ## Take the pictures in docs/pictures/ anew, of a scene on a private stack
 	$(BIN)/python -m tests.pictures
+	$(BIN)/python -m tests.pictures.trace
 
 clean: ## Remove the virtual environment and all caches; databases in var/ stay
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -95,13 +95,14 @@ class OpenTelemetrySpans:
             yield found
 
     @contextmanager
-    def serving(self, method: str, traceparent: str) -> Iterator[tuple[BusSpan, str]]:
-        """Cover an HTTP request."""
+    def serving(self, name: str, traceparent: str) -> Iterator[tuple[BusSpan, str]]:
+        """Cover an HTTP request. What is raised may be an answer: `BusSpan.fail` tells."""
         with self._tracer.start_as_current_span(
-            method,
+            name,
             context=_extracted(traceparent),
             kind=SpanKind.SERVER,
-            attributes={"http.request.method": method},
+            record_exception=False,
+            set_status_on_exception=False,
         ) as span:
             yield BusSpan(span), _current() or traceparent
 

@@ -87,13 +87,12 @@ class RecordedReceiver:
                 raise
             except LeaseLost:
                 # With atomic=True nothing of this run remains.
-                text = f"run of {envelope.type} {envelope.id} lost its lease"
-                if handler is not None and not handler.atomic:
-                    text += "; its effect may have happened twice"
-                logger.warning(text)
+                may_be_twice = handler is not None and not handler.atomic
+                text = "its effect may have happened twice" if may_be_twice else "it had no effect"
+                logger.warning("run of %s %s lost its lease; %s", envelope.type, envelope.id, text)
                 # Under custody the row has the payload and goes its way. Otherwise only the broker
                 # is sure to have it, and asks again: what was handled meanwhile is not run.
-                return Outcome(is_settled=envelope.custodian is not None, error=text)
+                return Outcome(envelope.custodian is not None, f"it lost its lease; {text}")
 
     def _run(self, run: Run, handler: Handler | None, expected: Expected | None) -> Outcome:
         envelope = run.envelope

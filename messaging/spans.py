@@ -32,7 +32,7 @@ class Spans(Protocol):
         """Cover the handling of one delivery, as what its sender's span has led to."""
 
     def serving(
-        self, method: str, traceparent: str
+        self, name: str, traceparent: str
     ) -> AbstractContextManager[tuple[Span | None, str]]:
         """Cover an HTTP request; yield the ``traceparent`` of what it leads to as well."""
 
@@ -53,7 +53,7 @@ class NoSpans:
         return self._nothing
 
     def serving(
-        self, method: str, traceparent: str
+        self, name: str, traceparent: str
     ) -> AbstractContextManager[tuple[Span | None, str]]:
         """Do nothing; what came goes on."""
         return nullcontext((None, traceparent))

@@ -21,7 +21,6 @@ from gateway_app import bus
 from gateway_app.http import admission, bus_routes, durable, openapi
 from gateway_app.http.authentication import Authentication, is_token_needed
 from gateway_app.http.database import in_database
-from gateway_app.http.headers import traceparent
 from gateway_app.http.limits import Limits
 from gateway_app.http.matching import Match, NoSuchMethod, NoSuchPath, RouteTree, Target
 from gateway_app.http.observing import Observed, observed
@@ -30,6 +29,7 @@ from gateway_app.http.problem import Problem
 from gateway_app.http.proxy import AnswerBroke, Proxy
 from gateway_app.http.routing import Routing, RoutingCache, ServiceEntry
 from gateway_app.http.token_use import TokenUse
+from gateway_app.http.tracing import served
 from gateway_app.message_status import status_of
 from messaging import MessagingConfig, MessagingError
 
@@ -134,7 +134,8 @@ class Gateway:
                     HTTPStatus.BAD_REQUEST, "the path is refused: it has encoded slashes"
                 )
             entry = routing.by_name[match.target.service]
-            return await self._pass_on(request, match, entry, seen.send)
+            with served(request, match.target) as trace:
+                return await self._pass_on(request, match, entry, seen.send, trace)
 
     def _authenticate(self, request: Request, target: Target, routing: Routing) -> None:
         age = self._routing.age_seconds
@@ -156,7 +157,7 @@ class Gateway:
         return Response(await asyncio.shield(document), media_type="application/json")
 
     async def _pass_on(
-        self, request: Request, match: Match, entry: ServiceEntry, send: Send
+        self, request: Request, match: Match, entry: ServiceEntry, send: Send, trace: str
     ) -> Response | None:
         if not match.target.message:
             admission.check_serves(entry)
@@ -168,7 +169,7 @@ class Gateway:
             admission.check_serves(entry)
         data = await bus_routes.read_data(request, match, entry)
         answer = durable.accept if is_durable else bus_routes.ask
-        return await answer(request, match, data, traceparent(request.scope["headers"]).decode())
+        return await answer(request, match, data, trace)
 
     async def _current(self) -> Routing:
         try:

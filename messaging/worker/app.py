@@ -4,8 +4,9 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from celery import Celery
-from celery.signals import import_modules
+from celery.signals import import_modules, setup_logging
 
+from messaging import json_logs
 from messaging.codec import TASK_NAME
 from messaging.receiver import Receiver
 from messaging.worker.strategy import RECEIVERS, receive
@@ -56,6 +57,9 @@ def create_app(communicator: "ServiceCommunicator") -> BusApp:
         acks_late=True,
     )
     import_modules.connect(_teach_flower, sender=app, weak=False)
+    if json_logs.are_used():
+        # Somebody who sets logging up keeps Celery from doing so, in lines of its own.
+        setup_logging.connect(_leave_logging, weak=False, dispatch_uid="messaging.json_logs")
     return app
 
 
@@ -108,6 +112,10 @@ def _settings(communicator: "ServiceCommunicator") -> dict[str, Any]:
         "event_exchange": bus.topology.celery_events_exchange_name,
         "event_serializer": "json",
     }
+
+
+def _leave_logging(**_: Any) -> None:
+    """Do nothing: Django has set logging up."""
 
 
 def _teach_flower(**_: Any) -> None:

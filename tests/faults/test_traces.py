@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.collector import Collector, Seen
 from tests.support.installation import Installation
+from tests.support.traced import PATH, trace_of_a_request
 from tests.support.waiting import eventually
 
 ORDER = {"target": "stock", "type": "send", "data": {"target": "mail", "type": "reject"}}
@@ -55,6 +56,21 @@ def test_a_request_and_all_that_it_led_to_is_one_trace(
     assert told["stock", "handle send"].attributes["bus.message.priority"] == priority
     assert len({span.trace_id for span in spans}) == 1
     assert "userId" not in str([span.attributes for span in spans])
+
+
+@pytest.mark.slow
+@pytest.mark.embedded_only
+def test_an_http_request_is_one_trace_over_gateway_and_three_services(
+    installation: Installation,
+) -> None:
+    spans = trace_of_a_request(installation)
+    assert {span.service for span in spans} == {
+        *("api-gateway", "scraper-service", "document-service", "user-service"),
+    }
+    (root,) = [span for span in spans if span.parent_id not in {each.span_id for each in spans}]
+    assert (root.service, root.name) == ("api-gateway", f"POST {PATH}")
+    assert len({span.trace_id for span in spans}) == 1
+    assert not any(span.is_error for span in spans)
 
 
 @pytest.mark.embedded_only

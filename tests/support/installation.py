@@ -31,6 +31,8 @@ class Installation:
             "namespace": self.namespace,
             "redis_visibility_timeout_seconds": 3,
         }
+        #: Variables of all processes that are started from now on.
+        self.variables: dict[str, str] = {}
         shutil.copy(database, folder / "gateway.sqlite3")
         self._processes: list[Process] = []
         self._communicators: list[ServiceCommunicator] = []
@@ -54,6 +56,7 @@ class Installation:
         return {
             **inherited,
             **settings,
+            **self.variables,
             "BROKER_URL": self.url,
             "VAR_DIR": str(self.folder),
             "DJANGO_SETTINGS_MODULE": "gateway_app.settings",
