@@ -24,6 +24,18 @@ def trace_of_a_request(installation: Installation) -> list[Seen]:
         stack.start()
         for name in SERVICES:
             installation.start(name, "celery", "-A", f"services.{name}", "worker")
+        database = installation.database()
+
+        def are_subscribed() -> bool:
+            query = (
+                "SELECT count(DISTINCT service_id) FROM gateway_app_serviceinstance "
+                "JOIN gateway_app_service s ON s.id = service_id WHERE s.name IN (?, ?, ?)"
+            )
+            names = [f"{name}-service" for name in SERVICES]
+            return bool(database.execute(query, names).fetchone()[0] == len(SERVICES))
+
+        # Who starts after an event was broadcast does not get it.
+        eventually(are_subscribed, 40, "all services are there")
         with serve_site() as url:
 
             def is_answered() -> bool:
