@@ -1,6 +1,7 @@
 """The log of a worker that writes JSON."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ def test_every_line_of_a_worker_is_an_object(installation: Installation) -> None
     sender = installation.communicator()
     sender.send_to_service("probe", "fail", {"secret": "hush"}, priority="LOW")
 
-    def lines() -> list[dict[str, object]]:
+    def lines() -> list[dict[str, Any]]:
         found = [line for line in worker.log.read_text().splitlines() if line.startswith("{")]
         return [json.loads(line) for line in found]
 
