@@ -3,11 +3,10 @@
 import os
 from pathlib import Path
 
-import dj_database_url
+from gateway_app import startup
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-VAR_DIR = Path(os.environ.get("VAR_DIR", BASE_DIR / "var")).resolve()
-VAR_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
+VAR_DIR = startup.folder("VAR_DIR", Path(os.environ.get("VAR_DIR") or BASE_DIR / "var"))
 
 DEBUG = os.environ.get("DJANGO_DEBUG", "1").lower() in ("1", "true", "yes", "on")
 #: Fine on a laptop; with DJANGO_DEBUG=0 a missing DJANGO_SECRET_KEY stops the start.
@@ -18,8 +17,8 @@ ALLOWED_HOSTS = [
     if host
 ]
 
-GATEWAY_PORT = int(os.environ.get("GATEWAY_PORT", "8000"))
-FLOWER_PORT = int(os.environ.get("FLOWER_PORT", "5555"))
+GATEWAY_PORT = startup.port("GATEWAY_PORT", os.environ.get("GATEWAY_PORT", "8000"))
+FLOWER_PORT = startup.port("FLOWER_PORT", os.environ.get("FLOWER_PORT", "5555"))
 #: Where browsers find Flower; empty: the pages have no link to it.
 FLOWER_URL = os.environ.get("FLOWER_URL", f"http://localhost:{FLOWER_PORT}/" if DEBUG else "")
 #: ``user:password`` of Flower, which reads it itself; `run_stack` makes one where it is empty.
@@ -68,7 +67,7 @@ TEMPLATES = [
 ]
 
 DATABASES = {
-    "default": dj_database_url.parse(
+    "default": startup.database(
         os.environ.get("DATABASE_URL") or f"sqlite:///{VAR_DIR / 'gateway.sqlite3'}"
     )
 }
@@ -90,14 +89,19 @@ TIME_ZONE = "UTC"
 STATIC_URL = "static/"
 
 #: Every key may also be given as MESSAGING_<KEY> in the environment.
-MESSAGING = {
-    "broker_url": os.environ.get("BROKER_URL") or f"sqlite:///{VAR_DIR / 'broker.sqlite3'}",
-    **{
-        key.removeprefix("MESSAGING_").lower(): value
-        for key, value in os.environ.items()
-        if key.startswith("MESSAGING_")
-    },
-}
+MESSAGING = startup.messaging(
+    {
+        "broker_url": os.environ.get("BROKER_URL") or f"sqlite:///{VAR_DIR / 'broker.sqlite3'}",
+        **{
+            key.removeprefix("MESSAGING_").lower(): value
+            for key, value in os.environ.items()
+            if key.startswith("MESSAGING_")
+        },
+    }
+)
+
+#: Names alone, for the checks: what is misspelled, and what Celery reads past these settings.
+ENVIRONMENT_NAMES = frozenset(os.environ)
 
 LOGGING = {
     "version": 1,

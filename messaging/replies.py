@@ -13,6 +13,7 @@ from messaging.envelope import Envelope
 from messaging.errors import BrokerUnavailable, DecodeError
 from messaging.forking import after_fork
 from messaging.queue_reader import QueueReader
+from messaging.refusal import refusal
 
 if TYPE_CHECKING:
     from messaging.bus import MessageBus
@@ -42,10 +43,11 @@ class ReplyQueue:
         self._lock = threading.Lock()
         self._waiting: dict[str, Callable[[Outcome], None]] = {}
         self._reader: QueueReader | None = None
-        #: Guards the two below, and tells `open` when they change.
+        #: Guards what is below, and tells `open` when they change.
         self._changed = threading.Condition()
         self._is_consuming = False
         self._failures = 0
+        self._last_error: BaseException | None = None
 
     def expect(self, request_id: str, tell: Callable[[Outcome], None]) -> None:
         """Have the reply to a request that is about to be sent told, or why none can come.
@@ -70,7 +72,9 @@ class ReplyQueue:
                 self._bus.config.broker_timeout_seconds,
             )
             if not self._is_consuming:
-                raise BrokerUnavailable(f"reply queue {self.name} cannot be consumed")
+                error = self._last_error
+                why = refusal(error) or error or "the broker does not answer"
+                raise BrokerUnavailable(f"reply queue {self.name} cannot be consumed: {why}")
 
     def is_expected(self, request_id: str) -> bool:
         """Return whether anybody still waits for the reply to this request."""
@@ -112,6 +116,7 @@ class ReplyQueue:
         with self._changed:
             self._is_consuming = is_consuming
             self._failures += error is not None
+            self._last_error = error or self._last_error
             self._changed.notify_all()
 
     def _on_message(self, message: Message) -> None:

@@ -16,10 +16,13 @@ from django.db import DatabaseError
 from messaging.custody import schedule
 from messaging.custody.control import Control
 from messaging.custody.relay import Relay
+from messaging.refusal import refused_by
 
 logger = logging.getLogger(__name__)
 
 EX_FAILURE = 1
+#: Exit code of a worker that its broker does not let in.
+EX_WRONG_SETUP = 2
 
 
 class BusWorker(Worker):
@@ -27,6 +30,9 @@ class BusWorker(Worker):
 
     TERM or Ctrl-C: takes no more messages, finishes those in hand, gives back the others,
     deregisters. Ctrl-C again: gives everything back and ends at once.
+
+    A broker that is away is waited for; one that refuses the login ends the program in one line,
+    before anything starts: Celery would connect again at once, until it dies of its own haste.
     """
 
     _relay: Relay | None = None
@@ -38,6 +44,9 @@ class BusWorker(Worker):
         # Gossip and mingle synchronise revoked tasks and clocks, which nothing here uses; mingle
         # alone holds up every start by a second.
         kwargs.update(without_gossip=True, without_mingle=True)
+        if refused := refused_by((app or self.app).communicator.bus):
+            sys.stderr.write(f"Set up wrong: {refused}\n")
+            raise SystemExit(EX_WRONG_SETUP)
         super().__init__(app, hostname, **kwargs)
 
     def on_consumer_ready(self, consumer: Any) -> None:
