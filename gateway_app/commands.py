@@ -1,7 +1,7 @@
 """What the ``bus_…`` commands have in common: how they speak on the bus, and how they fail.
 
-Exit codes: 0 done, 1 the bus could not do it, 2 wrong input or setup, 130 Ctrl-C. A failure is one line on
-stderr.
+Exit codes: 0 done, 1 the bus could not do it, 2 wrong input or setup, 130 Ctrl-C. A failure is one
+line on stderr.
 """
 
 import getpass

@@ -102,6 +102,23 @@ MESSAGING = startup.messaging(
 
 #: Names alone, for the checks: what is misspelled, and what Celery reads past these settings.
 ENVIRONMENT_NAMES = frozenset(os.environ)
+#: Every name that is read here.
+KNOWN_ENVIRONMENT = frozenset(
+    {
+        "BROKER_URL",
+        "DATABASE_URL",
+        "DJANGO_ALLOWED_HOSTS",
+        "DJANGO_DEBUG",
+        "DJANGO_SECRET_KEY",
+        "DJANGO_SETTINGS_MODULE",
+        "FLOWER_BASIC_AUTH",
+        "FLOWER_PORT",
+        "FLOWER_URL",
+        "GATEWAY_PORT",
+        "VAR_DIR",
+        *startup.messaging_names(),
+    }
+)
 
 LOGGING = {
     "version": 1,

@@ -8,6 +8,7 @@ import functools
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final, NoReturn, ParamSpec, TypeVar
 
@@ -51,7 +52,9 @@ def folder(name: str, path: Path) -> Path:
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as exc:
-        raise ConfigurationError(f"{name}: {path} cannot be made ({exc.strerror}); {mend}") from exc
+        raise ConfigurationError(
+            f"{name}: {path} cannot be made ({exc.strerror}); {mend}"
+        ) from exc
     if not os.access(path, os.W_OK | os.X_OK):
         raise ConfigurationError(f"{name}: {path} cannot be written to; {mend}")
     return path
@@ -93,6 +96,11 @@ def messaging(settings: Mapping[str, Any]) -> dict[str, Any]:
             f"{exc}; in the environment it is MESSAGING_ and the name in capitals"
         ) from exc
     return dict(settings)
+
+
+def messaging_names() -> frozenset[str]:
+    """Return the names that settings of the message bus have in the environment."""
+    return frozenset(f"MESSAGING_{field.name.upper()}" for field in fields(MessagingConfig))
 
 
 def run_command(arguments: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""A broker that answers and does not let us in: waiting does not help, its URL has to be mended."""
+"""A broker that answers and lets nobody in: waiting does not help, its URL has to be mended."""
 
 from typing import TYPE_CHECKING, Final
 

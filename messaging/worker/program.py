@@ -13,7 +13,7 @@ from celery.signals import worker_shutting_down
 from celery.utils.nodenames import default_nodename
 from django.db import DatabaseError
 
-from messaging.custody import schedule
+from messaging.custody import epoch, schedule
 from messaging.custody.control import Control
 from messaging.custody.relay import Relay
 from messaging.refusal import refused_by
@@ -58,7 +58,7 @@ class BusWorker(Worker):
             self._relay.start()
             self._control = Control(communicator.bus, communicator.name)
             self._control.start()
-        communicator.presence.load_of = consumer.load.report
+        communicator.presence.load_of = lambda: {**consumer.load.report(), **epoch.whereabouts()}
         communicator.presence.flow_of = consumer.flow.take
         communicator.presence.start()
 
