@@ -180,12 +180,18 @@ CLOCKS_APART: Final = Trap(
 NOBODY_LISTENS: Final = Trap(
     "gateway_app.W042",
     "Broadcasts pile up for a service that does not run.",
-    "Start the service, or remove it: manage.py bus_resolve, or the admin.",
+    "Start the service; one that is gone for good is forgotten in the admin, under Services.",
 )
 NOBODY_TAKES: Final = Trap(
     "gateway_app.W043",
     "Messages wait for a service that nobody runs.",
     "Start a worker of it; if the name is misspelled, correct who sends there.",
+)
+
+LONG_HANDLER: Final = Trap(
+    "gateway_app.W044",
+    "Redis gives a message to a second worker while a slow handler is still at it.",
+    "Set MESSAGING_REDIS_VISIBILITY_TIMEOUT_SECONDS above the longest timeout of on_message.",
 )
 
 # Bus.

@@ -11,10 +11,9 @@ from typing import Final
 from django.conf import settings
 
 from gateway_app import traps
+from gateway_app.bus import communicator
 from gateway_app.checks import SQLITE
 from gateway_app.doctor.finding import Finding, LayerBroken, fine, trapped
-from messaging.apps import configured
-from messaging.brokers import profile_for
 from messaging.transport.files import files_of
 
 #: Below this the write-ahead logs of broker and database may fill the disk within minutes.
@@ -61,9 +60,9 @@ def _rights() -> Iterator[Finding]:
 
 
 def _own_files() -> Iterator[Path]:
-    url = configured().broker_url
-    if profile_for(url).name == "sqlite":
-        names = files_of(url)
+    bus = communicator.bus
+    if bus.profile.name == "sqlite":
+        names = files_of(bus.config.broker_url)
         yield from map(Path, (names.database, names.write_ahead_log, names.live))
     database = settings.DATABASES["default"]
     if database["ENGINE"] == SQLITE:

@@ -9,7 +9,6 @@ from gateway_app.doctor.finding import Finding, fine, trapped
 from gateway_app.models import Service, ServiceInstance
 from gateway_app.ops import figures
 from messaging import MessageBus
-from messaging.apps import configured
 from messaging.depths import depths
 from messaging.envelope import utc_now
 from messaging.models import OPEN, OutboxMessage
@@ -47,7 +46,7 @@ def _arguments(bus: MessageBus, services: set[str]) -> Iterator[Finding]:
 
 
 def _waiting(bus: MessageBus, known: set[str]) -> Iterator[Finding]:
-    limit = utc_now() - timedelta(seconds=configured().down_seconds)
+    limit = utc_now() - timedelta(seconds=communicator.bus.config.down_seconds)
     heard = ServiceInstance.objects.filter(left_at=None, last_seen_at__gte=limit)
     alive = set(heard.values_list("service__name", flat=True))
     targets = OutboxMessage.objects.filter(state__in=OPEN).exclude(target="")

@@ -12,7 +12,6 @@ from gateway_app.doctor.finding import Finding, LayerBroken, fine, trapped
 from gateway_app.models import RegistryStatus, Service, ServiceInstance
 from gateway_app.ops import figures
 from gateway_app.registry import registry_status
-from messaging.apps import configured
 from messaging.envelope import utc_now
 
 #: A heartbeat takes less, unless the gateway is behind; with a clock so far off messages that
@@ -23,7 +22,7 @@ CLOCK_SECONDS: Final = 5.0
 def look() -> Iterator[Finding]:
     """Yield whether it is kept, and what its instances tell."""
     now = utc_now()
-    limit = timedelta(seconds=configured().down_seconds)
+    limit = timedelta(seconds=communicator.bus.config.down_seconds)
     heard = list(
         ServiceInstance.objects.filter(left_at=None, last_seen_at__gte=now - limit).select_related(
             "service"
@@ -37,6 +36,7 @@ def look() -> Iterator[Finding]:
     yield _beat(now)
     yield from _databases(heard)
     yield from _clocks(heard)
+    yield from _timeouts(heard)
     yield from _subscribers(heard)
 
 
@@ -81,6 +81,24 @@ def _seconds_off(instance: ServiceInstance) -> float | None:
         return (instance.last_seen_at - datetime.fromisoformat(at)).total_seconds()
     except (TypeError, ValueError):
         return None  # it does not say, or in another way
+
+
+def _timeouts(heard: list[ServiceInstance]) -> Iterator[Finding]:
+    """Compare the timeouts that handlers name for themselves with Redis's patience."""
+    bus = communicator.bus
+    if bus.profile.name != "redis":
+        return
+    visible = bus.config.redis_visibility_timeout_seconds
+    slow = {
+        each.service.name: float(each.load.get("longest_timeout", 0.0))
+        for each in heard
+        if float(each.load.get("longest_timeout", 0.0)) >= visible
+    }
+    for service, seconds in sorted(slow.items()):
+        text = f"{service} has a handler with {seconds:g} s, Redis waits {visible} s"
+        yield trapped("Handlers", traps.LONG_HANDLER, text)
+    if not slow:
+        yield fine("Handlers", "none may take longer than Redis waits")
 
 
 def _subscribers(heard: list[ServiceInstance]) -> Iterator[Finding]:

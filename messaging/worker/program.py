@@ -58,7 +58,12 @@ class BusWorker(Worker):
             self._relay.start()
             self._control = Control(communicator.bus, communicator.name)
             self._control.start()
-        communicator.presence.load_of = lambda: {**consumer.load.report(), **epoch.whereabouts()}
+        longest = {"longest_timeout": communicator.bus.handlers.longest_timeout()}
+        communicator.presence.load_of = lambda: {
+            **consumer.load.report(),
+            **epoch.whereabouts(),
+            **longest,
+        }
         communicator.presence.flow_of = consumer.flow.take
         communicator.presence.start()
 
