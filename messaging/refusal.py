@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Final
 
 from kombu.exceptions import OperationalError
 
-from messaging.errors import BrokerError
+from messaging.errors import BrokerError, ConfigurationError
 
 if TYPE_CHECKING:
     from messaging.bus import MessageBus
@@ -34,8 +34,11 @@ def refusal(error: BaseException | None) -> str:
 def refused_by(bus: "MessageBus") -> str:
     """Return why the broker lets nobody in; empty if it does, or if it does not answer now.
 
-    Connects once; takes a few ``broker_timeout_seconds`` at most.
+    Connects to a server once, in a few ``broker_timeout_seconds`` at most. Of a broker file the
+    folder is looked at, and nothing opened: a worker may fork after this.
     """
+    if bus.profile.name == "sqlite":
+        return _refused_by_folder(bus.config.broker_url)
     with bus.connection() as connection:
         try:
             connection.ensure_connection(
@@ -53,3 +56,13 @@ def refused_by(bus: "MessageBus") -> str:
         else:
             return ""
         return f"broker at {connection.as_uri()}: {reason}" if reason else ""
+
+
+def _refused_by_folder(url: str) -> str:
+    from messaging.transport.files import files_of, prepare_folder  # no need of it elsewhere
+
+    try:
+        prepare_folder(files_of(url))
+    except (ConfigurationError, OSError) as exc:
+        return f"broker at {url}: {exc}"
+    return ""

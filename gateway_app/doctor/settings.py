@@ -11,7 +11,9 @@ from messaging.checks import TAG as MESSAGING_TAG
 
 def look() -> Iterator[Finding]:
     """Yield every trap that the settings alone tell."""
-    found = run_checks(tags=[MESSAGING_TAG, checks.TAG], include_deployment_checks=True)
+    tags = [MESSAGING_TAG, checks.TAG]
+    every = run_checks(tags=tags, include_deployment_checks=True)
+    found = [message for message in every if not message.is_silenced()]
     if not found:
         yield fine("Settings", "no known trap")
     for message in found:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway_app.preconditions import free_port
 from tests.support.brokers import BROKERS, require
 from tests.support.forked import run
 from tests.support.processes import ROOT
@@ -24,6 +25,9 @@ WRONG = {
     "GATEWAY_PORT": "abc",
     "VAR_DIR": "/proc/none",
 }
+
+#: Free, so that nothing else is wrong.
+PORTS = {"GATEWAY_PORT": str(free_port()), "FLOWER_PORT": str(free_port())}
 
 
 def environment(folder: Path, **wrong: str) -> dict[str, str]:
@@ -79,8 +83,7 @@ def test_a_wrong_password_of_rabbitmq_ends_a_program_in_one_line(
     require(BROKERS["amqp"])
     address = BROKERS["amqp"].url.partition("@")[2]
     env = environment(tmp_path, BROKER_URL=f"amqp://guest:very-wrong@{address}")
-    env |= {"GATEWAY_PORT": "18437", "FLOWER_PORT": "18438"}
-    done = run(*program, env=env, folder=tmp_path)
+    done = run(*program, env=env | PORTS, folder=tmp_path)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "refuses the login: put the right user and password into BROKER_URL" in done.stderr
@@ -95,6 +98,17 @@ def test_a_request_says_that_the_broker_refuses_the_login(tmp_path: Path) -> Non
     assert done.returncode == 1
     assert "refuses the login" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("program", [WORKER, RUN_STACK], ids=" ".join)
+def test_a_broker_file_that_cannot_be_ends_a_program_in_one_line(
+    program: tuple[str, ...], tmp_path: Path
+) -> None:
+    env = environment(tmp_path, BROKER_URL="sqlite:////proc/none/broker.sqlite3")
+    done = run(*program, env=env | PORTS, folder=tmp_path)
+    assert done.returncode
+    assert done.stderr.count("\n") == 1
+    assert "/proc/none" in done.stderr
 
 
 def test_a_database_without_tables_is_one_line(tmp_path: Path) -> None:

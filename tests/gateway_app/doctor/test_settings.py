@@ -105,6 +105,12 @@ def test_a_trap_is_found_by_check_and_by_the_doctor(
     assert ids(settings_layer.look) == {trap.id}
 
 
+def test_what_is_silenced_is_not_told_by_the_doctor_either(sound: Settings) -> None:
+    sound.ALLOWED_HOSTS = ["*"]
+    sound.SILENCED_SYSTEM_CHECKS = [traps.ANY_HOST.id]
+    assert ids(settings_layer.look) == set()
+
+
 def test_a_sqlite_database_without_what_it_needs_is_found(sound: Settings) -> None:
     sound.DATABASES["default"]["OPTIONS"] = {"timeout": 20}
     assert found() == {traps.SQLITE_OPTIONS.id}
