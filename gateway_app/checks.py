@@ -17,7 +17,6 @@ from django.core.exceptions import ImproperlyConfigured
 from gateway_app import traps
 from messaging.apps import configured
 from messaging.errors import ConfigurationError
-from messaging.transport.files import network_file_system
 
 #: Of these checks, for who runs them alone.
 TAG: Final = "gateway"
@@ -119,6 +118,8 @@ def _secret_key() -> str:
 
 
 def _sqlite(database: dict[str, Any]) -> Iterator[CheckMessage]:
+    from messaging.transport.files import network_file_system  # SQLAlchemy comes with it
+
     file = Path(str(database["NAME"])).absolute()
     if found := network_file_system(str(file.parent)):
         yield traps.DATABASE_ON_NETWORK.found(f"{file} is on {found}.")

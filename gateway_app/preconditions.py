@@ -49,8 +49,7 @@ def require_broker(bus: MessageBus) -> None:
             )
         except (*connection.channel_errors, OperationalError, MessagingError) as exc:
             if reason := refusal(exc):
-                text = f"broker at {connection.as_uri()}: {reason}"
-                raise ConfigurationError(text) from exc
+                raise ConfigurationError(f"{connection.as_uri()}: {reason}") from exc
             raise StackError(f"no broker at {connection.as_uri()}: {exc}") from exc
 
 

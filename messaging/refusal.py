@@ -24,9 +24,9 @@ def refusal(error: BaseException | None) -> str:
     while error is not None:
         name = type(error).__name__
         if name in _REFUSED:
-            return "it refuses the login: put the right user and password into BROKER_URL"
+            return "the broker refuses the login: put the right user and password into BROKER_URL"
         if name == _NO_VIRTUAL_HOST:
-            return "it has no such virtual host for this user: make it, or mend BROKER_URL"
+            return "the broker has no such virtual host for this user: make it, or mend BROKER_URL"
         error = error.__cause__ or error.__context__
     return ""
 
@@ -55,7 +55,7 @@ def refused_by(bus: "MessageBus") -> str:
             reason = refusal(exc)
         else:
             return ""
-        return f"broker at {connection.as_uri()}: {reason}" if reason else ""
+        return f"{connection.as_uri()}: {reason}" if reason else ""
 
 
 def _refused_by_folder(url: str) -> str:
@@ -64,5 +64,5 @@ def _refused_by_folder(url: str) -> str:
     try:
         prepare_folder(files_of(url))
     except (ConfigurationError, OSError) as exc:
-        return f"broker at {url}: {exc}"
+        return f"{url}: {exc}"
     return ""

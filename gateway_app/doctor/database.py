@@ -21,6 +21,8 @@ from messaging.envelope import utc_now
 LEAST_SQLITE: Final = (3, 35)
 #: A clock that is so far off makes leases lapse early, and retries come late.
 CLOCK_SECONDS: Final = 2.0
+#: What PostgreSQL calls the processes that count.
+_CLIENT: Final = "client backend"
 #: Of PostgreSQL's connections; the last ones are kept for administrators.
 MOST_CONNECTIONS_SHARE: Final = 0.8
 
@@ -85,6 +87,3 @@ def _clock(at: datetime, before: datetime, after: datetime) -> Finding:
         text = f"database and this host are {figures.duration_text(seconds)} apart"
         return trapped("Clock", traps.DATABASE_CLOCK, text)
     return fine("Clock", "database and this host agree")
-
-
-_CLIENT: Final = "client backend"

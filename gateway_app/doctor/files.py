@@ -14,7 +14,6 @@ from gateway_app import traps
 from gateway_app.bus import communicator
 from gateway_app.checks import SQLITE
 from gateway_app.doctor.finding import Finding, LayerBroken, fine, trapped
-from messaging.transport.files import files_of
 
 #: Below this the write-ahead logs of broker and database may fill the disk within minutes.
 LEAST_FREE_BYTES: Final = 1_000_000_000
@@ -62,6 +61,8 @@ def _rights() -> Iterator[Finding]:
 def _own_files() -> Iterator[Path]:
     bus = communicator.bus
     if bus.profile.name == "sqlite":
+        from messaging.transport.files import files_of  # SQLAlchemy comes with it
+
         names = files_of(bus.config.broker_url)
         yield from map(Path, (names.database, names.write_ahead_log, names.live))
     database = settings.DATABASES["default"]

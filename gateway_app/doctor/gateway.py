@@ -1,13 +1,15 @@
 """The HTTP servers of this host: the gateway says that it is ready, and Flower asks who comes."""
 
 from collections.abc import Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import httpx
 from django.conf import settings
 
 from gateway_app import traps
 from gateway_app.doctor.finding import Finding, fine, trapped
+
+if TYPE_CHECKING:
+    import httpx
 
 #: Its database and its broker may take their time until it says that they do not answer.
 ANSWER_SECONDS: Final = 15.0
@@ -22,6 +24,8 @@ def look() -> Iterator[Finding]:
 
 
 def _gateway(url: str) -> Finding:
+    import httpx  # a tenth of a second: not at the start of every web server
+
     try:
         answer = httpx.get(f"{url}/ready", timeout=ANSWER_SECONDS, trust_env=False)
     except httpx.ConnectError:
@@ -38,7 +42,7 @@ def _gateway(url: str) -> Finding:
     return fine("Gateway", f"ready at {url}")
 
 
-def _checks(answer: httpx.Response) -> dict[str, str] | None:
+def _checks(answer: "httpx.Response") -> dict[str, str] | None:
     """Return what the gateway says of what it needs; None if this is no gateway."""
     try:
         return dict(answer.json()["checks"])
@@ -47,6 +51,8 @@ def _checks(answer: httpx.Response) -> dict[str, str] | None:
 
 
 def _flower(url: str) -> Iterator[Finding]:
+    import httpx
+
     try:
         answer = httpx.get(f"{url}{_FLOWER_PAGE}", timeout=ANSWER_SECONDS, trust_env=False)
     except httpx.TransportError:

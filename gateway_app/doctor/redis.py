@@ -3,8 +3,6 @@
 from collections.abc import Iterator
 from typing import Any
 
-from redis.exceptions import ResponseError
-
 from gateway_app import traps
 from gateway_app.doctor.finding import Finding, fine, trapped
 
@@ -28,6 +26,8 @@ def look(client: Any) -> Iterator[Finding]:
 
 def _snapshots(client: Any) -> bool:
     """Return whether the server writes its memory to disk now and then; True if it keeps mum."""
+    from redis.exceptions import ResponseError  # only where Redis is the broker
+
     try:
         return bool(client.config_get("save").get("save"))
     except ResponseError:

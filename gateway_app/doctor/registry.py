@@ -72,7 +72,7 @@ def _clocks(heard: list[ServiceInstance]) -> Iterator[Finding]:
         text = f"{instance} is {figures.duration_text(abs(seconds))} {how} of the gateway"
         yield trapped("Clocks", traps.CLOCKS_APART, text)
     if off and not wrong:
-        yield fine("Clocks", f"{figures.plural(len(off), 'instance')} agree with the gateway")
+        yield fine("Clocks", f"{figures.plural(len(off), 'instance')}: as the gateway's")
 
 
 def _seconds_off(instance: ServiceInstance) -> float | None:

@@ -14,6 +14,7 @@ MANAGE = ("python", "manage.py", "bus_services")
 MIGRATE = ("python", "manage.py", "migrate")
 RUN_STACK = ("python", "manage.py", "run_stack")
 WORKER = ("celery", "-A", "services.user", "worker")
+RELAY = ("python", "manage.py", "bus_relay")
 BEAT = ("celery", "-A", "gateway_app", "beat")
 WEB = ("uvicorn", "gateway_app.asgi:application", "--port", "0")
 PROGRAMS = (MANAGE, MIGRATE, RUN_STACK, WORKER, BEAT, WEB)
@@ -74,7 +75,7 @@ def test_a_password_in_a_malformed_url_is_not_shown(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "program",
-    [WORKER, RUN_STACK, ("celery", "-A", "gateway_app", "worker")],
+    [WORKER, BEAT, RUN_STACK, RELAY],
     ids=" ".join,
 )
 def test_a_wrong_password_of_rabbitmq_ends_a_program_in_one_line(

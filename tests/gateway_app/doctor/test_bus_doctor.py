@@ -47,6 +47,7 @@ def test_a_sound_installation_has_no_finding(installation: Installation) -> None
     assert (done.returncode, done.stderr) == (0, "")
     assert "the most urgent first" in done.stdout
     assert "api-gateway answers" in done.stdout
+    assert "1 instance: as the gateway's" in done.stdout
     assert done.stdout.splitlines()[-1].endswith("fine")
     assert strict.returncode == (0 if installation.features.name == "sqlite" else 1)
 
