@@ -1,6 +1,7 @@
 """What `manage.py check` says about this installation, as far as its settings tell.
 
-Those of production are part of `check --deploy`, and have nothing to say where DEBUG is on.
+Those of production have nothing to say where DEBUG is on. Most are part of `check --deploy` alone;
+a secret that everybody knows stops every start.
 """
 
 import difflib
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from django.conf import settings
-from django.core.checks import CheckMessage, register
+from django.core.checks import CheckMessage, Tags, register
 from django.core.exceptions import ImproperlyConfigured
 
 from gateway_app import traps
@@ -26,7 +27,7 @@ SQLITE: Final = "django.db.backends.sqlite3"
 
 #: What Celery itself reads, past all settings: the worker would consume from elsewhere.
 _CELERY_READS: Final = frozenset(
-    {"CELERY_BROKER_READ_URL", "CELERY_BROKER_WRITE_URL", "CELERY_CONFIG_MODULE", "CELERY_LOADER"}
+    {"CELERY_BROKER_READ_URL", "CELERY_BROKER_WRITE_URL", "CELERY_LOADER"}
 )
 #: So alike are a name and its misspelling; GATEWAY_HOST and GATEWAY_PORT are not.
 _ALIKE: Final = 0.87
@@ -34,7 +35,7 @@ _ALIKE: Final = 0.87
 _OTHER_FILES: Final = 100
 
 
-@register(TAG, deploy=True)
+@register(TAG, Tags.security)
 def check_secret_key(**_: Any) -> list[CheckMessage]:
     """Refuse to run in production with a secret that everybody knows."""
     if settings.DEBUG or _secret_key() not in ("", INSECURE_KEY):

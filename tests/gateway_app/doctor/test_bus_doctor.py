@@ -66,6 +66,15 @@ def test_nothing_but_json_is_on_stdout_and_one_line_says_that_something_is_broke
     found = json.loads(done.stdout)
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
+    (broken,) = [each for each in found if each["grade"] == "broken"]
+    assert broken == {
+        "layer": "registry",
+        "check": "Gateway worker",
+        "grade": "broken",
+        "id": traps.NO_GATEWAY_WORKER.id,
+        "text": "none was heard of within 30 s",
+        "fix": traps.NO_GATEWAY_WORKER.fix,
+    }
     assert {each["id"] for each in found if each["id"]} == {
         traps.NO_GATEWAY_WORKER.id,
         traps.NO_GATEWAY.id,
