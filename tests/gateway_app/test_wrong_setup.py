@@ -58,6 +58,13 @@ def test_a_wrong_setting_ends_a_program_in_one_line(
     assert done.stderr.startswith(f"Set up wrong: {named}: ")
 
 
+def test_a_setting_that_is_misspelled_is_told_with_the_right_name(tmp_path: Path) -> None:
+    env = environment(tmp_path, MESSAGING_WORKER_CONCURENCY="4")
+    done = run(*MANAGE, env=env, folder=tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "did you mean 'worker_concurrency'?" in done.stderr
+
+
 @pytest.mark.parametrize("name", ["GATEWAY_PORT", "FLOWER_PORT"])
 @pytest.mark.parametrize("value", ["0", "65536", "-1", "", "8000.5", "٣"])
 def test_a_port_is_a_number_that_tcp_knows(name: str, value: str, tmp_path: Path) -> None:
@@ -75,7 +82,7 @@ def test_a_password_in_a_malformed_url_is_not_shown(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "program",
-    [WORKER, BEAT, RUN_STACK, RELAY],
+    [WORKER, BEAT, WEB, RUN_STACK, RELAY],
     ids=" ".join,
 )
 def test_a_wrong_password_of_rabbitmq_ends_a_program_in_one_line(
