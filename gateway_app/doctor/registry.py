@@ -59,7 +59,7 @@ def _databases(heard: list[ServiceInstance]) -> Iterator[Finding]:
         if len(known) > 1:
             text = f"{service} has {len(known)}, on {', '.join(sorted(known.values()))}"
             yield trapped("Databases", traps.SEVERAL_DATABASES, text)
-    if all(len(known) == 1 for known in databases.values()):
+    if databases and all(len(known) == 1 for known in databases.values()):
         yield fine("Databases", "one for all instances of each service")
 
 
