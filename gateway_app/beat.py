@@ -16,9 +16,11 @@ from django.db import Error as DatabaseTrouble
 from django.db import connection
 
 from gateway_app import leases
+from gateway_app.startup import end
 from messaging import MessagingConfig, MessagingError
 from messaging.clock import SYSTEM_CLOCK, Clock
 from messaging.envelope import utc_now
+from messaging.refusal import refused_by
 from messaging.registration import (
     FLOW_SUMS,
     HEALTH_ROUND,
@@ -92,6 +94,9 @@ class BusScheduler(Scheduler):
         self._is_database_away = False
         self._is_ticking = False
         super().__init__(*args, **kwargs)
+        # One that is away is waited for.
+        if refused := refused_by(self.app.communicator.bus):
+            end(refused)
 
     def setup_schedule(self) -> None:
         """Read the entries, without Celery's clean-up of results, which nothing here uses."""

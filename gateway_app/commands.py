@@ -1,7 +1,7 @@
 """What the ``bus_…`` commands have in common: how they speak on the bus, and how they fail.
 
-Exit codes: 0 done, 1 the bus could not do it, 2 wrong input, 130 Ctrl-C. A failure is one line on
-stderr.
+Exit codes: 0 done, 1 the bus could not do it, 2 wrong input or setup, 130 Ctrl-C. A failure is one
+line on stderr.
 """
 
 import getpass
@@ -16,7 +16,7 @@ from typing import Any, Final, NoReturn
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from gateway_app.bus import communicator
-from messaging import MessagePriority, MessagingError
+from messaging import ConfigurationError, MessagePriority, MessagingError
 from messaging.deadletter import DeadLetterReason
 from messaging.envelope import utc_now
 
@@ -52,6 +52,8 @@ class BusCommand(BaseCommand):
         """Run the command; turn every failure into its line and exit code."""
         try:
             self.run(options)
+        except ConfigurationError as exc:
+            raise CommandError(_one_line(exc), returncode=WRONG_INPUT) from exc
         except MessagingError as exc:
             raise CommandError(_one_line(exc)) from exc
         except ValueError as exc:
@@ -66,7 +68,7 @@ class BusCommand(BaseCommand):
 
         Raises:
             MessagingError: the bus could not do it; exit code 1.
-            ValueError: wrong input; exit code 2.
+            ValueError, ConfigurationError: wrong input or setup; exit code 2.
         """
         raise NotImplementedError
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from kombu.exceptions import OperationalError
 
 from gateway_app.stack import StackError
-from messaging import MessageBus, MessagingError
+from messaging import ConfigurationError, MessageBus, MessagingError
+from messaging.refusal import refusal
 
 
 @contextmanager
@@ -39,13 +40,16 @@ def require_broker(bus: MessageBus) -> None:
 
     Raises:
         StackError: it does not, within a few ``broker_timeout_seconds``.
+        ConfigurationError: it does, and lets nobody in.
     """
     with bus.connection() as connection:
         try:
             connection.ensure_connection(
                 max_retries=1, interval_start=0, timeout=bus.config.broker_timeout_seconds
             )
-        except (OperationalError, MessagingError) as exc:
+        except (*connection.channel_errors, OperationalError, MessagingError) as exc:
+            if reason := refusal(exc):
+                raise ConfigurationError(f"{connection.as_uri()}: {reason}") from exc
             raise StackError(f"no broker at {connection.as_uri()}: {exc}") from exc
 
 

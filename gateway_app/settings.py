@@ -3,12 +3,10 @@
 import os
 from pathlib import Path
 
-import dj_database_url
-from django.core.exceptions import ImproperlyConfigured
+from gateway_app import startup
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-VAR_DIR = Path(os.environ.get("VAR_DIR", BASE_DIR / "var")).resolve()
-VAR_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
+VAR_DIR = startup.folder("VAR_DIR", Path(os.environ.get("VAR_DIR") or BASE_DIR / "var"))
 
 DEBUG = os.environ.get("DJANGO_DEBUG", "1").lower() in ("1", "true", "yes", "on")
 #: What settings that are empty go by. Unlike DEBUG, which tests set themselves, it stays as it was
@@ -22,8 +20,8 @@ ALLOWED_HOSTS = [
     if host
 ]
 
-GATEWAY_PORT = int(os.environ.get("GATEWAY_PORT", "8000"))
-FLOWER_PORT = int(os.environ.get("FLOWER_PORT", "5555"))
+GATEWAY_PORT = startup.port("GATEWAY_PORT", os.environ.get("GATEWAY_PORT", "8000"))
+FLOWER_PORT = startup.port("FLOWER_PORT", os.environ.get("FLOWER_PORT", "5555"))
 #: Where browsers find Flower; empty: the pages have no link to it.
 FLOWER_URL = os.environ.get("FLOWER_URL", f"http://localhost:{FLOWER_PORT}/" if DEBUG else "")
 #: ``user:password`` of Flower, which reads it itself; `run_stack` makes one where it is empty.
@@ -72,7 +70,7 @@ TEMPLATES = [
 ]
 
 DATABASES = {
-    "default": dj_database_url.parse(
+    "default": startup.database(
         os.environ.get("DATABASE_URL") or f"sqlite:///{VAR_DIR / 'gateway.sqlite3'}"
     )
 }
@@ -94,19 +92,40 @@ TIME_ZONE = "UTC"
 STATIC_URL = "static/"
 
 #: Every key may also be given as MESSAGING_<KEY> in the environment.
-MESSAGING = {
-    "broker_url": os.environ.get("BROKER_URL") or f"sqlite:///{VAR_DIR / 'broker.sqlite3'}",
-    **{
-        key.removeprefix("MESSAGING_").lower(): value
-        for key, value in os.environ.items()
-        if key.startswith("MESSAGING_")
-    },
-}
+MESSAGING = startup.messaging(
+    {
+        "broker_url": os.environ.get("BROKER_URL") or f"sqlite:///{VAR_DIR / 'broker.sqlite3'}",
+        **{
+            key.removeprefix("MESSAGING_").lower(): value
+            for key, value in os.environ.items()
+            if key.startswith("MESSAGING_")
+        },
+    }
+)
+
+#: Names alone, for the checks: what is misspelled, and what Celery reads past these settings.
+ENVIRONMENT_NAMES = frozenset(os.environ)
+#: Every name that is read here.
+KNOWN_ENVIRONMENT = frozenset(
+    {
+        "BROKER_URL",
+        "DATABASE_URL",
+        "DJANGO_ALLOWED_HOSTS",
+        "DJANGO_DEBUG",
+        "DJANGO_SECRET_KEY",
+        "DJANGO_SETTINGS_MODULE",
+        "FLOWER_BASIC_AUTH",
+        "FLOWER_PORT",
+        "FLOWER_URL",
+        "GATEWAY_PORT",
+        "LOG_FORMAT",
+        "VAR_DIR",
+        *startup.messaging_names(),
+    }
+)
 
 #: ``line`` for people, ``json`` for programs: one object a line, see docs/log_events.md.
-LOG_FORMAT = os.environ.get("LOG_FORMAT", "line")
-if LOG_FORMAT not in ("line", "json"):
-    raise ImproperlyConfigured(f"LOG_FORMAT: expected line or json, got {LOG_FORMAT!r}")
+LOG_FORMAT = startup.one_of("LOG_FORMAT", os.environ.get("LOG_FORMAT", "line"), "line", "json")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

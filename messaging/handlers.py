@@ -157,6 +157,10 @@ class HandlerTable:
         """Return every pattern the service itself registered, sorted."""
         return sorted(h.pattern for h in self._handlers.values() if not h.built_in)
 
+    def longest_timeout(self) -> float:
+        """Return the longest time in seconds that a handler names for itself; 0: none does."""
+        return max((h.timeout for h in self._handlers.values() if h.timeout), default=0.0)
+
     def types(self) -> list[str]:
         """Return the patterns that are plain message types, sorted."""
         return [pattern for pattern in self.patterns() if is_literal(pattern)]

@@ -14,6 +14,7 @@ from messaging.errors import (
     PublishUncertain,
     Unroutable,
 )
+from messaging.refusal import refusal
 from messaging.wire import CONTENT_ENCODING, CONTENT_TYPE, WireMessage
 
 #: AMQP reply code of a mandatory message that no queue took.
@@ -264,7 +265,7 @@ class Publisher:
         except BrokerError:
             raise
         except (*self._errors, OperationalError) as exc:
-            raise BrokerUnavailable(_text(exc)) from exc
+            raise BrokerUnavailable(refusal(exc) or _text(exc)) from exc
         self._used_at = self._monotonic()
 
     def _probe(self) -> None:

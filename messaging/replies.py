@@ -13,6 +13,7 @@ from messaging.envelope import Envelope
 from messaging.errors import BrokerUnavailable, DecodeError
 from messaging.forking import after_fork
 from messaging.queue_reader import QueueReader
+from messaging.refusal import refusal
 
 if TYPE_CHECKING:
     from messaging.bus import MessageBus
@@ -43,10 +44,11 @@ class ReplyQueue:
         #: By the request's id: who was asked, and whom to tell.
         self._waiting: dict[str, tuple[str, Callable[[Outcome], None]]] = {}
         self._reader: QueueReader | None = None
-        #: Guards the two below, and tells `open` when they change.
+        #: Guards what is below, and tells `open` when they change.
         self._changed = threading.Condition()
         self._is_consuming = False
         self._failures = 0
+        self._last_error: BaseException | None = None
 
     def expect(self, request: Envelope, tell: Callable[[Outcome], None]) -> None:
         """Have the reply to a request that is about to be sent told, or why none can come.
@@ -71,7 +73,9 @@ class ReplyQueue:
                 self._bus.config.broker_timeout_seconds,
             )
             if not self._is_consuming:
-                raise BrokerUnavailable(f"reply queue {self.name} cannot be consumed")
+                error = self._last_error
+                why = refusal(error) or error or "the broker does not answer"
+                raise BrokerUnavailable(f"reply queue {self.name} cannot be consumed: {why}")
 
     def is_expected(self, request_id: str) -> bool:
         """Return whether anybody still waits for the reply to this request."""
@@ -114,6 +118,7 @@ class ReplyQueue:
         with self._changed:
             self._is_consuming = is_consuming
             self._failures += error is not None
+            self._last_error = error or self._last_error
             self._changed.notify_all()
 
     def _on_message(self, message: Message) -> None:

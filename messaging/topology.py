@@ -31,6 +31,7 @@ class Topology:
     - One **reply queue** per requesting process.
     - One **custody queue** per service, ``<service>.custody``: receipts and questions.
     - One **marker queue** per database: while it is there, the broker has lost nothing.
+    - One **probe queue** while the doctor looks.
     """
 
     def __init__(self, config: MessagingConfig, profile: BrokerProfile) -> None:
@@ -102,6 +103,19 @@ class Topology:
             auto_delete=True,
             expires=REPLY_QUEUE_EXPIRES_SECONDS,
             no_ack=True,
+        )
+
+    def probe_queue(self, token: str) -> Queue:
+        """Return a work queue in all but its life: private, gone with who declared it."""
+        name = f"{self._prefix}bus.doctor.{token}"
+        return Queue(
+            name,
+            durable=False,
+            exclusive=self.profile.name != "redis",
+            auto_delete=True,
+            expires=REPLY_QUEUE_EXPIRES_SECONDS,
+            max_priority=self.profile.max_priority,
+            routing_key=name,
         )
 
     def _work_queue_options(self, service: str) -> dict[str, Any]:

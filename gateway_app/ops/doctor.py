@@ -6,13 +6,13 @@ from gateway_app.doctor import Grade, examine
 from gateway_app.ops.paced import Paced
 from gateway_app.ops.question import Question
 
-#: Between two examinations, which ask the broker.
-EVERY_SECONDS: Final = 5.0
+#: Between two examinations, which send messages through the broker.
+EVERY_SECONDS: Final = 15.0
 _findings: Final = Paced(examine, EVERY_SECONDS)
 
 
 def checks(_asked: Question) -> dict[str, Any]:
-    """Return every finding, and how many are fine."""
+    """Return every finding by layer, and how many are fine."""
     known = _findings.get()
     if known is None:
         return {"findings": None}

@@ -7,6 +7,7 @@ that misses it, and the others would never know.
 
 import logging
 import uuid
+from typing import Any
 
 from django.db import transaction
 
@@ -17,6 +18,17 @@ from messaging.forking import no_fork_meanwhile
 from messaging.models import BusState, InboxMessage, InboxState
 
 logger = logging.getLogger(__name__)
+
+#: The database that this process looked into last; empty before the first look.
+_database_id = ""
+
+
+def whereabouts() -> dict[str, Any]:
+    """Return what heartbeats say of this process's database and clock, without asking anybody.
+
+    Instances of a service must share their database, and all of them the time.
+    """
+    return {"database": _database_id, "at": utc_now().isoformat()}
 
 
 def check(link: Link) -> bool:
@@ -29,8 +41,10 @@ def check(link: Link) -> bool:
         BrokerError, PublishError: the broker is away.
         DatabaseError: it is not known what was lost; look again.
     """
+    global _database_id
     with no_fork_meanwhile():
-        before = BusState.load().epoch
+        state = BusState.load()
+    before, _database_id = state.epoch, state.database_id
     if before and link.has_marker(before):
         return False
     after = uuid.uuid4().hex

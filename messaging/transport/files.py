@@ -107,13 +107,18 @@ def prepare_folder(files: BrokerFiles) -> None:
     """
     folder = os.path.dirname(files.database)
     Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not _MOUNTS.exists():
-        return  # not Linux: nothing tells, so nothing is refused
-    found = file_system_type(folder, _MOUNTS.read_text().splitlines())
-    if found in _NETWORK_FILE_SYSTEMS:
+    if found := network_file_system(folder):
         raise ConfigurationError(
             f"broker URL: expected a folder on a local disk, got {folder!r}, which is on {found}"
         )
+
+
+def network_file_system(folder: str) -> str:
+    """Return the type of the network file system a folder is on; empty if it is a local one."""
+    if not _MOUNTS.exists():
+        return ""  # not Linux: nothing tells, so nothing is refused
+    found = file_system_type(folder, _MOUNTS.read_text().splitlines())
+    return found if found in _NETWORK_FILE_SYSTEMS else ""
 
 
 def file_system_type(path: str, mounts: Iterable[str]) -> str:

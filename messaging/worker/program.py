@@ -13,15 +13,18 @@ from celery.signals import worker_shutting_down
 from celery.utils.nodenames import default_nodename
 from django.db import DatabaseError
 
-from messaging.custody import schedule
+from messaging.custody import epoch, schedule
 from messaging.custody.control import Control
 from messaging.custody.relay import Relay
 from messaging.database_threads import keep_no_queries
+from messaging.refusal import refused_by
 from messaging.worker.remote_control import restrict
 
 logger = logging.getLogger(__name__)
 
 EX_FAILURE = 1
+#: Exit code of a worker that its broker does not let in.
+EX_WRONG_SETUP = 2
 
 
 class BusWorker(Worker):
@@ -29,6 +32,9 @@ class BusWorker(Worker):
 
     TERM or Ctrl-C: takes no more messages, finishes those in hand, gives back the others,
     deregisters. Ctrl-C again: gives everything back and ends at once.
+
+    A broker that is away is waited for; one that refuses the login ends the program in one line,
+    before anything starts: Celery would connect again at once, until it dies of its own haste.
     """
 
     _relay: Relay | None = None
@@ -40,6 +46,9 @@ class BusWorker(Worker):
         # Gossip and mingle synchronise revoked tasks and clocks, which nothing here uses; mingle
         # alone holds up every start by a second.
         kwargs.update(without_gossip=True, without_mingle=True)
+        if refused := refused_by((app or self.app).communicator.bus):
+            sys.stderr.write(f"Set up wrong: {refused}\n")
+            raise SystemExit(EX_WRONG_SETUP)
         restrict()
         keep_no_queries()
         super().__init__(app, hostname, **kwargs)
@@ -53,7 +62,12 @@ class BusWorker(Worker):
             self._relay.start()
             self._control = Control(communicator.bus, communicator.name)
             self._control.start()
-        communicator.presence.load_of = consumer.load.report
+        longest = {"longest_timeout": communicator.bus.handlers.longest_timeout()}
+        communicator.presence.load_of = lambda: {
+            **consumer.load.report(),
+            **epoch.whereabouts(),
+            **longest,
+        }
         communicator.presence.flow_of = consumer.flow.take
         communicator.presence.start()
 

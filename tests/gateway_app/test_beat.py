@@ -11,7 +11,7 @@ from django.db import OperationalError
 
 from gateway_app import leases
 from gateway_app.beat import ROLE, BusScheduler, schedule_for
-from messaging import BrokerUnavailable, MessagingConfig
+from messaging import BrokerUnavailable, MessageBus, MessagingConfig
 from messaging.envelope import utc_now
 
 pytestmark = pytest.mark.django_db(transaction=True)  # a beat closes its connection
@@ -39,7 +39,7 @@ class Sent(list[str]):
     """A communicator that keeps what it is told to send; it may refuse some."""
 
     name = "api-gateway"
-    bus = SimpleNamespace(config=CONFIG)
+    bus = MessageBus(CONFIG)
     refuses = 0
 
     def tell(self, _target: str, message_type: str, _data: Any, **_options: Any) -> None:

@@ -4,9 +4,11 @@ from typing import Any
 
 from gateway_app.bus import communicator
 from gateway_app.commands import BusCommand
+from messaging import ConfigurationError
 from messaging.custody.control import Control
 from messaging.custody.relay import Relay
 from messaging.database_threads import keep_no_queries
+from messaging.refusal import refused_by
 
 
 class Command(BusCommand):
@@ -18,7 +20,9 @@ class Command(BusCommand):
     )
 
     def run(self, options: dict[str, Any]) -> None:
-        """Work until Ctrl-C."""
+        """Work until Ctrl-C; a broker that is away is waited for."""
+        if refused := refused_by(communicator.bus):
+            raise ConfigurationError(refused)
         keep_no_queries()
         control = Control(communicator.bus, communicator.name)
         relay = Relay(communicator.bus, communicator.name)
