@@ -40,6 +40,7 @@ def create_app(communicator: "ServiceCommunicator") -> BusApp:
     """
     app = BusApp(communicator.name, set_as_current=False)
     app.communicator = communicator
+    app.steps["consumer"].add("messaging.worker.pulse:PulseStep")
     RECEIVERS[communicator.name] = Receiver(communicator)
     app.config_from_object(_settings(communicator))
     # Only its strategy ever runs it: the body is what a child of the pool is handed.

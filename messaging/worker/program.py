@@ -16,6 +16,7 @@ from django.db import DatabaseError
 from messaging.custody import schedule
 from messaging.custody.control import Control
 from messaging.custody.relay import Relay
+from messaging.worker.pulse import PulseThread
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +41,19 @@ class BusWorker(Worker):
         kwargs.update(without_gossip=True, without_mingle=True)
         super().__init__(app, hostname, **kwargs)
 
+    def on_start(self) -> None:
+        """Say that this worker lives, before it looks for the broker."""
+        communicator = self.app.communicator
+        #: What probes and systemd are told.
+        self.pulse = PulseThread(communicator.bus.config, communicator.name)
+        self.pulse.start()
+        super().on_start()
+
+    def on_stopped(self) -> None:
+        """Say no more."""
+        super().on_stopped()
+        self.pulse.stop()
+
     def on_consumer_ready(self, consumer: Any) -> None:
         """Register, now that messages are consumed, and start the relay."""
         super().on_consumer_ready(consumer)
@@ -55,6 +69,7 @@ class BusWorker(Worker):
 
     def on_close(self) -> None:
         """Deregister before the handlers in hand are waited for."""
+        self.pulse.stopping()
         self.app.communicator.presence.stop()
         if self._relay is not None:
             self._relay.stop()

@@ -55,6 +55,7 @@ class Installation:
             **inherited,
             **settings,
             "BROKER_URL": self.url,
+            "DJANGO_DEBUG": "1",
             "VAR_DIR": str(self.folder),
             "DJANGO_SETTINGS_MODULE": "gateway_app.settings",
             "PYTHONPATH": str(ROOT),
