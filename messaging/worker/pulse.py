@@ -158,7 +158,7 @@ class PulseThread:
             told.sendto(text.encode(), address)
 
 
-class PulseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no types
+class PulseStep(bootsteps.StartStopStep):
     """Tells the pulse when the worker begins to consume, and when it lost its broker."""
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
