@@ -30,10 +30,15 @@ def messages(count: int) -> list[dict[str, Any]]:
     kinds = [
         {**work, "priority": "CRITICAL"},
         {**work, "priority": "NORMAL"},
-        {**work, "priority": "NORMAL", "delay": 1.5},
+        {**work, "priority": "NORMAL", "delay": 2.0},
         {**sixth, "priority": "NORMAL"},
     ]
-    return [dict(kinds[number % len(kinds)]) for number in range(count)]
+    chosen = [dict(kinds[number % len(kinds)]) for number in range(count)]
+    for number, message in enumerate(chosen):
+        if "delay" in message:
+            # Spread: whenever the backup is taken, some go to the broker just then.
+            message["delay"] += number / count * 10.0
+    return chosen
 
 
 @pytest.fixture
@@ -158,6 +163,8 @@ def test_what_was_there_is_kept_and_what_was_backed_up_is_back(
     installation: Installation, backup: Path
 ) -> None:
     installation.send([{"target": "probe", "type": "work", "data": {"later": 1}}])
+    # Of a restore that was killed.
+    (installation.folder / "broker.sqlite3.restoring").write_text("half of it")
     said = restored(installation, backup).stdout.splitlines()
     kept = [Path(line.removeprefix("kept: ")) for line in said if line.startswith("kept: ")]
     assert [path.name.split(".before")[0] for path in kept] == [

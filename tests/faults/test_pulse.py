@@ -92,6 +92,19 @@ def test_a_worker_that_starts_before_its_broker_lives_and_is_not_ready(
 
 @pytest.mark.slow
 @pytest.mark.embedded_only
+def test_a_paused_worker_is_ready(installation: Installation) -> None:
+    """Else a rollout would wait for ever for one that takes no messages because that is wanted."""
+    installation.database().execute(
+        "INSERT INTO messaging_pausedservice (service, at, reason)"
+        " VALUES ('probe', '2026-01-01', '')"
+    )
+    worker = installation.start_worker("probe")
+    assert "is paused" in worker.log.read_text()
+    eventually(lambda: not says("ready", installation))
+
+
+@pytest.mark.slow
+@pytest.mark.embedded_only
 def test_a_worker_that_finishes_its_work_lives_to_its_end_and_leaves_nothing(
     installation: Installation,
 ) -> None:
