@@ -18,7 +18,8 @@ def _flag(name: str, *, default: bool) -> bool:
 
 def _words(name: str, default: str = "") -> list[str]:
     """Return what a variable lists between commas."""
-    return [word for word in os.environ.get(name, default).split(",") if word]
+    words = os.environ.get(name, default).split(",")
+    return [word.strip() for word in words if word.strip()]
 
 
 #: On where nothing is set up, as on a laptop. Who names a broker or a database means it: ADR 16.

@@ -15,6 +15,7 @@ from celery import bootsteps
 
 from messaging.clock import SYSTEM_CLOCK
 from messaging.config import MessagingConfig
+from messaging.errors import ConfigurationError
 from messaging.probe import (
     CONNECTING,
     CONSUMING,
@@ -57,14 +58,20 @@ class PulseThread:
         """Begin. systemd takes the worker for started, whether or not there is a broker.
 
         Raises:
-            OSError: the folder cannot be made or written, or systemd not be told; the worker
-                must not run where nobody could see that it lives.
+            ConfigurationError: the folder cannot be made or written, or systemd not be told; the
+                worker must not run where nobody could see that it lives.
         """
-        if self._folder:
-            os.makedirs(self._folder, mode=0o700, exist_ok=True)
-            self._sweep()
-            self._write()
-        self._notify("READY=1")
+        try:
+            if self._folder:
+                os.makedirs(self._folder, mode=0o700, exist_ok=True)
+                self._sweep()
+                self._write()
+            self._notify("READY=1")
+        except OSError as exc:
+            raise ConfigurationError(
+                f"MESSAGING['pulse_folder'] is {self._folder!r} and MESSAGING['notify_socket'] "
+                f"{self._notify_socket!r}: expected what can be written to, got {exc}"
+            ) from exc
         self._thread.start()
 
     def consuming(self) -> None:

@@ -137,6 +137,18 @@ def test_what_a_killed_worker_left_says_nothing_and_goes_with_the_next_start(
 
 @pytest.mark.slow
 @pytest.mark.embedded_only
+def test_a_worker_does_not_run_where_nobody_could_see_that_it_lives(
+    installation: Installation,
+) -> None:
+    in_the_way = installation.folder / "pulse"
+    in_the_way.write_text("no folder")
+    worker = installation.start_worker("probe", wait=False)
+    assert worker.wait() != 0
+    assert f"MESSAGING['pulse_folder'] is '{in_the_way}'" in worker.log.read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.embedded_only
 def test_systemd_is_told_of_start_pulse_and_end(installation: Installation) -> None:
     address = str(installation.folder / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
