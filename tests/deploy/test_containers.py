@@ -2,17 +2,23 @@
 
 import importlib.util
 import re
+import secrets
+import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import yaml
 
+from gateway_app.preconditions import free_port
 from messaging.config import MessagingConfig
-from tests.support.processes import BIN, ROOT
+from tests.support.processes import BIN, ROOT, Process
+from tests.support.waiting import eventually
 
 FOLDER = ROOT / "docs/deploy"
 CONTAINERFILE = (FOLDER / "Containerfile").read_text()
@@ -184,3 +190,61 @@ def test_the_folder_of_pulses_is_the_containers_own() -> None:
         }
         assert "emptyDir" in volumes[mounts[folder]]
     assert Path(folder).is_absolute()
+
+
+@pytest.mark.slow
+def test_the_files_of_the_image_are_enough_for_a_worker_its_probe_and_the_web_process(
+    tmp_path: Path,
+) -> None:
+    """In a folder with what is copied into the image and nothing else; without a container."""
+    image = tmp_path / "image"
+    image.mkdir()
+    for source in ignored()[1]:
+        copy = shutil.copytree if (ROOT / source).is_dir() else shutil.copy
+        copy(ROOT / source, image / source)  # type: ignore[operator]
+    pulse = tmp_path / "run/pulse"
+    port = str(free_port())
+    environment = {
+        "PATH": f"{BIN}:/usr/bin:/bin",
+        "DJANGO_DEBUG": "0",
+        "DJANGO_SECRET_KEY": secrets.token_urlsafe(50),
+        "VAR_DIR": str(tmp_path / "var"),
+        "MESSAGING_PULSE_FOLDER": str(pulse),
+        "C_FORCE_ROOT": "1",
+    }
+
+    def start(name: str, command: list[str]) -> Process:
+        return Process("env", "-C", str(image), *command, env=environment, log=tmp_path / name)
+
+    processes = [start("migrate", COMPOSE["services"]["migrate"]["command"])]
+    try:
+        assert processes[0].wait(60) == 0, processes[0].log.read_text()
+        worker = COMPOSE["services"]["user-service"]
+        processes.append(start("worker", worker["command"]))
+        asked = [
+            str(pulse) if word == "/run/bus/pulse" else word
+            for word in worker["healthcheck"]["test"][1:]
+        ]
+        assert str(pulse) in asked
+        ready = ["ready" if word == "live" else word for word in asked]
+        for probe in (asked, ready):
+            eventually(lambda probe=probe: start("probe", probe).wait() == 0, 30)
+        web = DEPLOYMENTS["gateway"]["containers"][0]["command"]
+        processes.append(start("web", [port if word == "8000" else word for word in web]))
+
+        def status(path: str) -> int | None:
+            headers = {"Host": "localhost"}
+            try:
+                url = f"http://127.0.0.1:{port}{path}"
+                return httpx.get(url, headers=headers, trust_env=False).status_code
+            except httpx.TransportError:
+                return None
+
+        eventually(lambda: status("/health") == 200, 30)
+        assert status("/ready") == 200
+        assert status("/admin/login/") == 301
+        assert processes[1].stop() == 0
+        assert processes[2].stop() in (0, -signal.SIGTERM)
+    finally:
+        for process in processes:
+            process.kill()
