@@ -201,7 +201,7 @@ def test_the_files_of_the_image_are_enough_for_a_worker_its_probe_and_the_web_pr
     image.mkdir()
     for source in ignored()[1]:
         copy = shutil.copytree if (ROOT / source).is_dir() else shutil.copy
-        copy(ROOT / source, image / source)  # type: ignore[operator]
+        copy(ROOT / source, image / source)
     pulse = tmp_path / "run/pulse"
     port = str(free_port())
     environment = {
