@@ -8,17 +8,32 @@ from gateway_app import startup
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = startup.folder("VAR_DIR", Path(os.environ.get("VAR_DIR") or BASE_DIR / "var"))
 
-DEBUG = os.environ.get("DJANGO_DEBUG", "1").lower() in ("1", "true", "yes", "on")
+
+def _flag(name: str, *, default: bool) -> bool:
+    """Return whether a variable says yes; the default where it is missing or empty."""
+    value = os.environ.get(name, "").lower()
+    return value in ("1", "true", "yes", "on") if value else default
+
+
+def _words(name: str, default: str = "") -> list[str]:
+    """Return what a variable lists between commas."""
+    words = os.environ.get(name, default).split(",")
+    return [word.strip() for word in words if word.strip()]
+
+
+#: On where nothing is set up, as on a laptop. Who names a broker or a database means it: ADR 18.
+DEBUG = _flag(
+    "DJANGO_DEBUG",
+    default=not (os.environ.get("BROKER_URL") or os.environ.get("DATABASE_URL")),
+)
 #: What settings that are empty go by. Unlike DEBUG, which tests set themselves, it stays as it was
 #: when the process began.
 IS_DEVELOPMENT = DEBUG
-#: Fine on a laptop; with DJANGO_DEBUG=0 a missing DJANGO_SECRET_KEY stops the start.
+#: Fine on a laptop; with DEBUG off a missing DJANGO_SECRET_KEY stops the start.
 SECRET_KEY = os.environ.get("DJANGO_SECRET_KEY") or ("insecure-development-key" if DEBUG else "")
-ALLOWED_HOSTS = [
-    host
-    for host in os.environ.get("DJANGO_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]").split(",")
-    if host
-]
+#: Older keys, by commas: sessions signed with them stay valid while the key is changed.
+SECRET_KEY_FALLBACKS = _words("DJANGO_SECRET_KEY_FALLBACKS")
+ALLOWED_HOSTS = _words("DJANGO_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 
 GATEWAY_PORT = startup.port("GATEWAY_PORT", os.environ.get("GATEWAY_PORT", "8000"))
 FLOWER_PORT = startup.port("FLOWER_PORT", os.environ.get("FLOWER_PORT", "5555"))
@@ -69,11 +84,58 @@ TEMPLATES = [
     }
 ]
 
+#: Whether people reach the pages by HTTPS alone. DJANGO_TLS=0: behind a tunnel, or on loopback.
+_HAS_TLS = _flag("DJANGO_TLS", default=not DEBUG)
+SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _HAS_TLS
+#: Probes and Prometheus come past the proxy, by HTTP; what they are told names no secret.
+SECURE_REDIRECT_EXEMPT = [r"^health$", r"^ready$", r"^metrics$"]
+#: Name of the header, such as X-Forwarded-Proto, by which the proxy in front says how it was
+#: asked. Only where a proxy sets or removes it in every request: whoever sends it is believed.
+_PROXY_HEADER = os.environ.get("DJANGO_PROXY_SSL_HEADER", "")
+SECURE_PROXY_SSL_HEADER = (
+    (f"HTTP_{_PROXY_HEADER.upper().replace('-', '_')}", "https") if _PROXY_HEADER else None
+)
+#: 30 days. Browsers refuse plain HTTP for so long, so begin with less where HTTPS is new.
+SECURE_HSTS_SECONDS = int(os.environ.get("DJANGO_HSTS_SECONDS") or 30 * 86_400) if _HAS_TLS else 0
+#: Of `check --deploy`; both ask for promises about hosts that are not this program's: W005, that
+#: all subdomains have HTTPS too, and W021, to have the domain put on the browsers' own lists.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
+#: Origins such as https://bus.example.com that forms may come from besides the host's own.
+CSRF_TRUSTED_ORIGINS = _words("DJANGO_CSRF_TRUSTED_ORIGINS")
+SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+#: A working day: who operates the bus logs in once in it.
+SESSION_COOKIE_AGE = 12 * 3600
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+AUTHENTICATION_BACKENDS = ["gateway_app.login_limit.LimitedLogin"]
+#: Of each process. Large enough that nobody pushes the counts of failed logins out of it soon.
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+        "OPTIONS": {"MAX_ENTRIES": 10_000},
+    }
+}
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+
 DATABASES = {
     "default": startup.database(
         os.environ.get("DATABASE_URL") or f"sqlite:///{VAR_DIR / 'gateway.sqlite3'}"
     )
 }
+if DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
+    # A new connection costs more than most requests do. The look before a request's first use
+    # finds those that the server or a pooler has closed.
+    DATABASES["default"] |= {"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"]["OPTIONS"] = {
         # A transaction that reads first and writes later would fail at once with "database is
@@ -95,6 +157,8 @@ STATIC_URL = "static/"
 MESSAGING = startup.messaging(
     {
         "broker_url": os.environ.get("BROKER_URL") or f"sqlite:///{VAR_DIR / 'broker.sqlite3'}",
+        "pulse_folder": str(VAR_DIR / "pulse"),
+        "notify_socket": os.environ.get("NOTIFY_SOCKET", ""),
         **{
             key.removeprefix("MESSAGING_").lower(): value
             for key, value in os.environ.items()
@@ -111,14 +175,20 @@ KNOWN_ENVIRONMENT = frozenset(
         "BROKER_URL",
         "DATABASE_URL",
         "DJANGO_ALLOWED_HOSTS",
+        "DJANGO_CSRF_TRUSTED_ORIGINS",
         "DJANGO_DEBUG",
+        "DJANGO_HSTS_SECONDS",
+        "DJANGO_PROXY_SSL_HEADER",
         "DJANGO_SECRET_KEY",
+        "DJANGO_SECRET_KEY_FALLBACKS",
         "DJANGO_SETTINGS_MODULE",
+        "DJANGO_TLS",
         "FLOWER_BASIC_AUTH",
         "FLOWER_PORT",
         "FLOWER_URL",
         "GATEWAY_PORT",
         "LOG_FORMAT",
+        "NOTIFY_SOCKET",
         "VAR_DIR",
         *startup.messaging_names(),
     }

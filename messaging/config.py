@@ -103,6 +103,10 @@ class MessagingConfig:
     worker_pool: str = "threads"
     #: Messages one worker handles at the same time.
     worker_concurrency: int = 4
+    #: Folder in which workers write that they live, for `probe`; empty: nowhere.
+    pulse_folder: str = ""
+    #: Socket on which systemd is told the same (its NOTIFY_SOCKET); empty: it is not.
+    notify_socket: str = ""
     #: How often the relay looks for messages that are due; later ones it sees ahead of time.
     relay_tick_seconds: float = 0.5
 

@@ -108,6 +108,8 @@ def make_sandbox() -> Sandbox:
             # again after this, and nobody likes to watch a tour wait.
             MESSAGING_RECEIPT_TIMEOUT_SECONDS="3",
             GATEWAY_PORT=str(port),
+            # The tour comes by HTTP, on loopback.
+            DJANGO_TLS="0",
             DJANGO_SECRET_KEY=secrets.token_urlsafe(32),
             DJANGO_ALLOWED_HOSTS="127.0.0.1",
         ),

@@ -46,6 +46,7 @@ def create_app(communicator: "ServiceCommunicator") -> BusApp:
         communicator.bus.keyring.key_of(communicator.name)  # not when the first message is sent
     app = BusApp(communicator.name, set_as_current=False)
     app.communicator = communicator
+    app.steps["consumer"].add("messaging.worker.pulse:PulseStep")
     RECEIVERS[communicator.name] = Receiver(communicator)
     app.config_from_object(_settings(communicator))
     # Only its strategy ever runs it: the body is what a child of the pool is handed.

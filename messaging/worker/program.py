@@ -18,6 +18,7 @@ from messaging.custody.control import Control
 from messaging.custody.relay import Relay
 from messaging.database_threads import keep_no_queries
 from messaging.refusal import refused_by
+from messaging.worker.pulse import PulseThread
 from messaging.worker.remote_control import restrict
 
 logger = logging.getLogger(__name__)
@@ -53,6 +54,19 @@ class BusWorker(Worker):
         keep_no_queries()
         super().__init__(app, hostname, **kwargs)
 
+    def on_start(self) -> None:
+        """Say that this worker lives, before it looks for the broker."""
+        communicator = self.app.communicator
+        #: What probes and systemd are told.
+        self.pulse = PulseThread(communicator.bus.config, communicator.name)
+        self.pulse.start()
+        super().on_start()
+
+    def on_stopped(self) -> None:
+        """Say no more."""
+        super().on_stopped()
+        self.pulse.stop()
+
     def on_consumer_ready(self, consumer: Any) -> None:
         """Register, now that messages are consumed, and start the relay."""
         super().on_consumer_ready(consumer)
@@ -73,6 +87,7 @@ class BusWorker(Worker):
 
     def on_close(self) -> None:
         """Deregister before the handlers in hand are waited for."""
+        self.pulse.stopping()
         self.app.communicator.presence.stop()
         if self._relay is not None:
             self._relay.stop()

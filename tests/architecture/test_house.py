@@ -59,7 +59,15 @@ def test_sending_needs_neither_celery_nor_flower() -> None:
 
 
 @pytest.mark.parametrize(
-    "document", ["docs/architecture.md", "README.md", "docs/guarantees.md", "docs/security.md"]
+    "document",
+    [
+        "docs/architecture.md",
+        "README.md",
+        "docs/guarantees.md",
+        "docs/security.md",
+        "docs/production.md",
+        "docs/upgrading.md",
+    ],
 )
 def test_files_that_documents_name_exist(document: str) -> None:
     text = (ROOT / document).read_text()
@@ -71,7 +79,9 @@ def test_files_that_documents_name_exist(document: str) -> None:
     assert not missing
 
 
-@pytest.mark.parametrize("document", ["docs/guarantees.md", "docs/security.md"])
+@pytest.mark.parametrize(
+    "document", ["docs/guarantees.md", "docs/security.md", "docs/upgrading.md"]
+)
 def test_every_test_that_a_document_names_exists(document: str) -> None:
     text = (ROOT / document).read_text()
     named = set(re.findall(r"`(test_\w+)`", text))

@@ -159,6 +159,7 @@ def gateway_environment(run: Measurement) -> dict[str, str]:
         "DJANGO_SETTINGS_MODULE": "gateway_app.settings",
         # As in production, and as the other processes here.
         "DJANGO_DEBUG": "0",
+        "DJANGO_TLS": "0",
         "DJANGO_SECRET_KEY": "of a benchmark",
         # Clients without tokens, and instances on this host.
         "MESSAGING_HTTP_AUTH": "none",

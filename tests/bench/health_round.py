@@ -164,6 +164,7 @@ def _environment(run: Measurement) -> dict[str, str]:
         "MESSAGING_NAMESPACE": run.namespace,
         "DJANGO_SETTINGS_MODULE": "gateway_app.settings",
         "DJANGO_DEBUG": "0",
+        "DJANGO_TLS": "0",
         "DJANGO_SECRET_KEY": "of a benchmark",
         # Clients without tokens, and instances on this host.
         "MESSAGING_HTTP_AUTH": "none",

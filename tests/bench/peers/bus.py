@@ -46,6 +46,7 @@ class BusPeer:
             DJANGO_SETTINGS_MODULE="gateway_app.settings",
             # As in production: Django keeps a list of all statements else.
             DJANGO_DEBUG="0",
+            DJANGO_TLS="0",
             DJANGO_SECRET_KEY="of a benchmark",
             C_FORCE_ROOT="1",
         )
