@@ -1,5 +1,6 @@
 """Traps that the settings alone tell: found by `check`, by `check --deploy`, and by the doctor."""
 
+import re
 import resource
 from collections.abc import Iterator
 from pathlib import Path
@@ -154,5 +155,6 @@ def test_too_few_open_files_for_the_clients_let_in_are_found(
 def test_every_name_that_the_settings_read_is_known() -> None:
     """One that is not would be called misspelled, or never be suggested."""
     text = (Path(django_settings.BASE_DIR) / "gateway_app/settings.py").read_text()
-    read = {part.split('"')[1] for part in text.split("os.environ.get(")[1:]}
+    read = set(re.findall(r'(?:os\.environ\.get|_flag|_words)\(\s*"([A-Z_]+)"', text))
+    assert {"BROKER_URL", "DJANGO_DEBUG", "DJANGO_ALLOWED_HOSTS"} <= read
     assert read <= django_settings.KNOWN_ENVIRONMENT
