@@ -15,9 +15,6 @@ BROWSER_PROCESSES ?= 2
 SETUP := $(VENV)/.setup
 SETUP_CHECK := $(VENV)/.setup-check
 
-# What is started by make is on somebody's desk, on whatever broker and database (ADR 18).
-export DJANGO_DEBUG ?= 1
-
 # Where it is set, each of the many processes compiles every module anew: twice the time to start.
 unexport PYTHONDONTWRITEBYTECODE
 

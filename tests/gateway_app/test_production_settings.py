@@ -8,8 +8,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.support.processes import ROOT
 
 #: Asks the pages for what browsers would see; prints the answers.
@@ -80,13 +78,15 @@ def test_djangos_check_of_deployments_finds_nothing(tmp_path: Path) -> None:
     assert "no issues (2 silenced)" in done.stdout
 
 
-@pytest.mark.parametrize("variable", ["BROKER_URL", "DATABASE_URL"])
-def test_who_names_a_broker_or_a_database_gets_no_debug_pages(
-    tmp_path: Path, variable: str
+def test_two_variables_move_an_installation_and_a_third_one_makes_it_production(
+    tmp_path: Path,
 ) -> None:
-    named = {variable: documented()[variable]}
-    assert setting("DEBUG", tmp_path, **named) is False
-    assert setting("DEBUG", tmp_path, **named, DJANGO_DEBUG="1") is True
+    moved = {name: documented()[name] for name in ("BROKER_URL", "DATABASE_URL")}
+    assert setting("DEBUG", tmp_path, **moved) is True
+    assert setting("SECURE_SSL_REDIRECT", tmp_path, **moved) is False
+    made = {**moved, "DJANGO_DEBUG": "0", "DJANGO_SECRET_KEY": "long"}
+    assert setting("DEBUG", tmp_path, **made) is False
+    assert setting("SECURE_SSL_REDIRECT", tmp_path, **made) is True
 
 
 def test_a_laptop_with_nothing_set_up_starts_and_needs_no_https(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_a_laptop_with_nothing_set_up_starts_and_needs_no_https(tmp_path: Path) 
 
 
 def test_without_a_key_nothing_starts_and_one_line_says_why(tmp_path: Path) -> None:
-    environment = documented(DJANGO_SECRET_KEY="", DJANGO_DEBUG="")
+    environment = documented(DJANGO_SECRET_KEY="")
     done = run("manage.py", "migrate", "--check", folder=tmp_path, environment=environment)
     assert done.returncode == 1
     assert "DJANGO_SECRET_KEY is empty" in done.stderr

@@ -58,7 +58,6 @@ class Installation:
             **settings,
             **self.variables,
             "BROKER_URL": self.url,
-            "DJANGO_DEBUG": "1",
             "VAR_DIR": str(self.folder),
             "DJANGO_SETTINGS_MODULE": "gateway_app.settings",
             "PYTHONPATH": str(ROOT),
