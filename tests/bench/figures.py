@@ -166,4 +166,10 @@ SECTIONS: Final[Mapping[str, Section]] = {
         base_variant="off",
         base_name="off",
     ),
+    "SIGNED": Section(
+        title="SIGNED: as W1, with messages signed, and each begun by its row",
+        metrics=_BACKLOG,
+        base_variant="off",
+        base_name="off",
+    ),
 }

@@ -200,6 +200,20 @@ def _events(counts: Counts) -> Iterator[list[Case]]:
         ]
 
 
+def _signed(counts: Counts) -> Iterator[list[Case]]:
+    for contestant in BUS[:1] if counts.quick else BUS:
+        yield [
+            Case(
+                workload="SIGNED",
+                variant=name,
+                contestant=contestant,
+                measure=_bound(workloads.backlog, "c4", counts),
+                more={"MESSAGING_SIGNING_KEYS": keys},
+            )
+            for name, keys in (("off", ""), ("on", f"bench:{'b' * 40}"))
+        ]
+
+
 def _is_slow(contestant: Contestant) -> bool:
     """Return whether it polls once a second: it is worth a look, not one in every variant."""
     return contestant.flavour == "sqla"
@@ -219,5 +233,6 @@ _PLANS: Final[dict[str, Plan]] = {
     "W11": _rounds,
     "W12": _views,
     "EVENTS": _events,
+    "SIGNED": _signed,
 }
 WORKLOADS: Final = tuple(_PLANS)
