@@ -40,11 +40,12 @@ test-postgres: $(SETUP) ## Run the tests of what the database keeps on a Postgre
 	.ci/with-postgres $(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist worksteal \
 		tests/gateway_app tests/unit/custody
 
-check: $(SETUP_CHECK) ## Check format, lint, types and import layers
+check: $(SETUP_CHECK) ## Check format, lint, types, import layers and known dangers
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive messaging gateway_app services
 
 fmt: $(SETUP_CHECK) ## Format the code and fix what can be fixed
 	$(BIN)/ruff format .

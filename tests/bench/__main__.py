@@ -3,9 +3,9 @@
 The workloads are W1 (backlog), W2 (latency), W3 (requests), W4 (broadcasts), W5 (durable), W6
 (an idle worker), W7 (beside a backlog), W8 (in an old database), W9 (with many services), W10
 (HTTP), W11 (health rounds), W12 (beside those who look at the pages), EVENTS and SIGNED (as W1,
-with task events and with signatures). RabbitMQ is looked for at BENCH_AMQP; Redis is started for each measurement where redis-server is installed,
-and else looked for at BENCH_REDIS. Ends with 1 if a measurement failed; whether targets are met is
-in the table only.
+with task events, and with signatures). RabbitMQ is looked for at BENCH_AMQP; Redis is started for
+each measurement where redis-server is installed, and else looked for at BENCH_REDIS. Ends with 1
+if a measurement failed; whether targets are met is in the table only.
 """
 
 import argparse
