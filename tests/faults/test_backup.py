@@ -229,7 +229,7 @@ def test_an_installation_on_servers_is_told_to_use_their_own_means(
 ) -> None:
     servers = Installation(_of_amqp(), tmp_path, migrated_database)
     refused = servers.manage(command, str(tmp_path / "backup"))
-    assert refused.returncode == 1
+    assert refused.returncode == 2
     assert "the broker of this installation is a server" in refused.stderr
     assert "pg_dump" in refused.stderr
     assert len(refused.stderr.splitlines()) == 1
