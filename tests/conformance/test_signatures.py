@@ -318,6 +318,7 @@ def test_a_password_is_not_told_by_remote_control(signed: Installation) -> None:
     assert settings["broker_url"] == settings["broker_read_url"] == settings["broker_write_url"]
 
 
+@pytest.mark.embedded_only
 def test_a_key_is_changed_without_a_pause(installation: Installation) -> None:
     """First everybody knows the new one, then everybody signs with it, then the old one goes."""
     new = f"2026b:{'n' * 40}"
@@ -343,6 +344,7 @@ def test_a_key_is_changed_without_a_pause(installation: Installation) -> None:
         installation.communicator().request("probe", "echo", 0, timeout=1)
 
 
+@pytest.mark.embedded_only
 def test_while_keys_are_given_out_what_is_not_signed_is_believed_until_an_instant(
     installation: Installation,
 ) -> None:

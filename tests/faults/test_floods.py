@@ -15,7 +15,7 @@ from tests.support.waiting import eventually
 from tests.unit.test_codec import an_envelope
 
 #: 80 MB.
-COUNT, BYTES = 2_000, 40_000
+COUNT, BYTES = 800, 100_000
 #: What the second half may need beyond the first: half of what comes in it.
 MOST_MORE_MB = 20.0
 

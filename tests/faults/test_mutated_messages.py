@@ -10,7 +10,7 @@ from tests.support.mutations import mutated
 from tests.support.waiting import eventually
 from tests.unit.test_codec import an_envelope
 
-COUNT = 2_000
+COUNT = 600
 
 
 @pytest.mark.slow

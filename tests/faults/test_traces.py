@@ -21,6 +21,7 @@ def collector() -> Iterator[Collector]:
         yield running
 
 
+@pytest.mark.embedded_only
 @pytest.mark.parametrize("priority", ["NORMAL", "CRITICAL"])
 def test_a_request_and_all_that_it_led_to_is_one_trace(
     installation: Installation, collector: Collector, priority: str

@@ -65,7 +65,8 @@ def test_a_check_takes_no_time_worth_speaking_of(
     began = SYSTEM_CLOCK.monotonic()
     with suppress(Problem):
         schema.check(data)
-    assert SYSTEM_CLOCK.monotonic() - began < 2
+    # Else it takes minutes, or for ever.
+    assert SYSTEM_CLOCK.monotonic() - began < 20
 
 
 def test_an_error_does_not_repeat_all_of_the_data() -> None:

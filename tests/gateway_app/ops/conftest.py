@@ -2,7 +2,9 @@ import sys
 
 import pytest
 
-from gateway_app.ops import paced
+from gateway_app.doctor import examine
+from gateway_app.doctor.layers import LAYERS
+from gateway_app.ops import doctor, paced
 from gateway_app.ops.paced import Paced, PacedBy
 
 
@@ -10,6 +12,9 @@ from gateway_app.ops.paced import Paced, PacedBy
 def _nothing_was_read_before(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have pages read anew what they pace, and wait for it however busy the machine is."""
     monkeypatch.setattr(paced, "FIRST_SECONDS", 10.0)
+    # The others write, and wait for the transaction that a test runs in.
+    still = tuple(layer for layer in LAYERS if layer.name in ("settings", "files"))
+    monkeypatch.setattr(doctor, "_findings", Paced(lambda: examine(still), doctor.EVERY_SECONDS))
     modules = [
         module for name, module in sys.modules.items() if name.startswith("gateway_app.ops")
     ]
