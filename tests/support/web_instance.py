@@ -96,7 +96,7 @@ async def who(request: Request) -> Response:
 async def echo(request: Request) -> Response:
     """Say what came, as it came."""
     raw = request.scope["raw_path"].decode()
-    headers = [[name.decode(), value.decode()] for name, value in request.scope["headers"]]
+    headers = [[n.decode("latin-1"), v.decode("latin-1")] for n, v in request.scope["headers"]]
     answer = {"raw_path": raw, "query": request.url.query, "headers": headers}
     return JSONResponse(answer, headers={"X-Web": "1", "Connection": "X-Web"})
 
