@@ -19,7 +19,7 @@ AT_A_TIME = 50
 #: A server that waits for the rest of a request is told after this that nothing more comes.
 IDLE_SECONDS = 0.2
 #: Whatever came: after this it has answered or closed.
-MOST_SECONDS = 20.0
+MOST_SECONDS = 30.0
 #: What the second half may need beyond the first.
 MOST_MORE_MB = 20.0
 
@@ -111,7 +111,7 @@ async def _said(port: int, request: bytes) -> bytes | None:
                 writer.write(request)
                 while part := await _next(reader, writer):
                     said += part
-            except ConnectionError:
+            except OSError:
                 pass  # closed with something of ours unread: what it said before is what counts
             finally:
                 writer.close()

@@ -1,11 +1,13 @@
 """Every process is restarted in turn, twice, under load: nobody sees it.
 
 As docs/upgrading.md has it: workers, web and beats of the gateway, then the services; TERM, wait,
-start, wait until it is ready. A web process is taken out of the balancer first.
+start, wait until it is ready, which an instance with HTTP routes is once the registry has it UP. A
+web process is taken out of the balancer first.
 """
 
 import itertools
 import json
+import signal
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -28,6 +30,13 @@ pytestmark = [pytest.mark.slow, pytest.mark.embedded_only]
 
 ROUNDS = 2
 PAUSE_SECONDS = 0.1
+#: Starts take the machine's time: who is slow for it is not dead.
+PATIENT = {
+    "suspect_seconds": 10.0,
+    "down_seconds": 20.0,
+    "request_timeout_seconds": 15.0,
+    "http_timeout_seconds": 15.0,
+}
 #: So long an instance is still sent requests after its goodbye: the registry is read every second.
 LINGER_SECONDS = 2.5
 #: Durable orders have ids from here on, so that they can be told from those that are asked for.
@@ -48,6 +57,7 @@ class Fleet:
 
     def __init__(self, installation: Installation) -> None:
         self._installation = installation
+        self._database = installation.database()
         ports = [free_port(), free_port()]
         self.balancer = Balancer(ports)
         celery = ("celery", "-A")
@@ -78,7 +88,8 @@ class Fleet:
                 self.balancer.take_out(member.port)
             process = self.processes[number]
             assert process.is_running(), process.log.read_text()[-3000:]
-            assert process.stop() == 0, process.log.read_text()[-3000:]
+            # By itself; uvicorn then ends by the signal that it was told to end by.
+            assert process.stop() in (0, -signal.SIGTERM), process.log.read_text()[-3000:]
             self.processes[number] = member.start()
             _wait_ready(member, self.processes[number])
             if member.port:
@@ -92,18 +103,35 @@ class Fleet:
         )
 
     def _instance(self) -> Member:
-        return self._worker(
+        port, known = free_port(), set[str]()
+        plain = self._worker(
             SERVICE,
             *("celery", "-A", "tests.support.web_instance", "worker"),
             WEB_SERVICE=SERVICE,
-            WEB_PORT=str(free_port()),
+            WEB_PORT=str(port),
             WEB_JOURNAL=str(self._installation.journal(SERVICE).path),
             WEB_LINGER_SECONDS=str(LINGER_SECONDS),
         )
 
+        def start() -> Process:
+            known.update(self._known_at(port))
+            return plain.start()
+
+        # Consuming is not enough: the next one goes when the gateway knows of this one.
+        return Member(start, lambda _process: bool(self._known_at(port) - known))
+
+    def _known_at(self, port: int) -> set[str]:
+        """Return the ids of the instances at a port that requests are sent to."""
+        rows = self._database.execute(
+            "SELECT instance_id FROM gateway_app_serviceinstance"
+            " WHERE port = ? AND state = 'UP' AND left_at IS NULL",
+            (port,),
+        )
+        return {instance_id for (instance_id,) in rows}
+
     def _web(self, port: int) -> Member:
         command = ("uvicorn", "gateway_app.asgi:application", "--port", str(port))
-        options = ("--timeout-graceful-shutdown", "5")
+        options = ("--no-access-log", "--timeout-graceful-shutdown", "5")
         return Member(
             lambda: self._installation.start("web", *command, *options),
             lambda _process: _is_web_ready(port),
@@ -138,6 +166,7 @@ class Load:
 
     def __init__(self, installation: Installation, port: int) -> None:
         self._installation = installation
+        installation._services.add("tester")
         self._base = f"http://127.0.0.1:{port}"
         self._stopped = threading.Event()
         self._lock = threading.Lock()
@@ -147,16 +176,14 @@ class Load:
         self.failed: list[tuple[str, str]] = []
         #: Where to ask for what was answered with 202, and the numbers of those orders.
         self.urls: dict[str, int] = {}
-        #: What a sender with a database of its own was told, commands and events.
-        self.commands: list[str] = []
-        self.events: list[str] = []
         clients = [self._ask, self._ask, self._post, self._post, self._order]
-        self._threads = [
-            *(threading.Thread(target=self._run, args=(each,)) for each in clients),
-            threading.Thread(target=self._send),
-        ]
+        self._threads = [threading.Thread(target=self._run, args=(each,)) for each in clients]
 
     def __enter__(self) -> Self:
+        #: Sends commands and events, past the gateway's HTTP.
+        self._sender = self._installation.start(
+            "sender", "python", "-m", "tests.support.steady_sender"
+        )
         for thread in self._threads:
             thread.start()
         return self
@@ -165,6 +192,12 @@ class Load:
         self._stopped.set()
         for thread in self._threads:
             thread.join()
+        assert self._sender.stop() == 0, self._sender.log.read_text()
+
+    def sent(self, what: str) -> list[str]:
+        """Return what the sender was told of each command, or event."""
+        lines = [line.split() for line in self._sender.log.read_text().splitlines()]
+        return [answer for kind, answer in lines if kind == what]
 
     def _run(self, act: Callable[[httpx.Client, int], httpx.Response]) -> None:
         # A connection for each request: the balancer is none that knows HTTP.
@@ -200,18 +233,10 @@ class Load:
             self.urls[response.headers["location"]] = number
         return response
 
-    def _send(self) -> None:
-        command = {"target": "counter", "type": "count", "data": {}, "priority": "CRITICAL"}
-        event = {"type": "happened.now", "data": {}, "priority": "CRITICAL"}
-        while not self._stopped.is_set():
-            said = self._installation.send([dict(each) for each in [command] * 7 + [event] * 3])
-            self.commands += said[:7]
-            self.events += said[7:]
-
 
 @pytest.fixture
 def fleet(installation: Installation) -> Iterator[Fleet]:
-    installation.settings |= FAST
+    installation.settings |= FAST | PATIENT
     with ExitStack() as stack:
         fleet = Fleet(installation)
         stack.callback(fleet.balancer.close)
@@ -237,14 +262,15 @@ def test_nothing_fails_and_nothing_is_lost_or_doubled_while_everything_is_restar
 
     assert load.failed == []
     assert min(load.answered[each] for each in ("_ask", "_post", "_order")) > 100
-    assert {len(each) for each in load.commands + load.events} == {36}
-    wanted = len(load.commands) + 2 * len(load.events)
+    commands, events = load.sent("count"), load.sent("happened.now")
+    assert {len(each) for each in commands + events} == {36}
+    wanted = len(commands) + 2 * len(events)
     eventually(lambda: ledger.messages_with_effect >= wanted, 60, "all effects")
     open_rows = "SELECT count(*) FROM messaging_outboxmessage WHERE due_at IS NOT NULL"
     eventually(lambda: ledger.one(open_rows) == 0, 60, "all outcomes")
     effects = Counter(ledger.rows("SELECT message_id, service FROM effect"))
-    once = Counter((each, "counter") for each in load.commands)
-    once.update((each, name) for each in load.events for name in ("counter", "listener"))
+    once = Counter((each, "counter") for each in commands)
+    once.update((each, name) for each in events for name in ("counter", "listener"))
     assert effects == once
 
     after = _counts(journal.lines())
