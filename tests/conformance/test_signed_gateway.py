@@ -16,7 +16,7 @@ from tests.support.processes import Process
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.promise(
-    "where messages are signed, what is forged, repeated or misdirected is parked, not run"
+    "with a key for each service, the gateway's copies, replays and edits are believed, once"
 )
 KEYS = {
     name: f"{name}-2026@{name}:{name[0] * 40}"
