@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from gateway_app import startup
+from gateway_app import client_faults, startup
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = startup.folder("VAR_DIR", Path(os.environ.get("VAR_DIR") or BASE_DIR / "var"))
@@ -201,11 +201,13 @@ LOGGING = {
         "line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"},
         "json": {"()": "messaging.json_logs.BusJsonFormatter"},
     },
+    "filters": {"client_fault": {"()": "gateway_app.client_faults.ClientFault"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
     "root": {"handlers": ["stderr"], "level": "WARNING"},
     "loggers": {
         "messaging": {"level": "INFO"},
         "gateway_app": {"level": "INFO"},
+        **{name: {"filters": ["client_fault"]} for name in client_faults.LOGGERS},
         # Has handlers of its own by now.
         **(
             {

@@ -20,6 +20,7 @@ from gateway_app.http.problem import Problem, problem_from
 from messaging import MessagePriority, MessagingError, codec
 from messaging.context import tracing
 from messaging.custody import outbox
+from messaging.errors import PublishError
 
 STATUS_PREFIX: Final = "/bus/messages/"
 PRIORITY_HEADER: Final = "message-priority"
@@ -50,12 +51,12 @@ async def accept(
     priority = _priority(request, match.target)
     try:
         message_id = await in_database(_accept, match.target, dict(data), priority, key, trace)
-    except MessagingError as exc:
-        raise problem_from(exc) from exc
-    except DatabaseError as exc:
+    except (DatabaseError, PublishError) as exc:
         raise Problem(
             HTTPStatus.SERVICE_UNAVAILABLE, f"not accepted, safe to send again: {exc}"
         ) from exc
+    except MessagingError as exc:
+        raise problem_from(exc) from exc
     url = f"{STATUS_PREFIX}{message_id}"
     return JSONResponse(
         {"id": message_id, "status_url": url},

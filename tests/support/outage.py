@@ -66,15 +66,15 @@ class Proxy:
         with near, far:
             with self._lock:
                 self._open |= {near, far}
-            back = threading.Thread(target=_pump, args=(far, near, self._may_answer), daemon=True)
+            back = threading.Thread(target=pump, args=(far, near, self._may_answer), daemon=True)
             back.start()
-            _pump(near, far)
+            pump(near, far)
             back.join()
             with self._lock:
                 self._open -= {near, far}
 
 
-def _pump(
+def pump(
     source: socket.socket, sink: socket.socket, may_pass: threading.Event | None = None
 ) -> None:
     with contextlib.suppress(OSError):

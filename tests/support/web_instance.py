@@ -1,12 +1,15 @@
 """A service with an HTTP server beside its handlers, run by `celery worker`.
 
 WEB_SERVICE names it, WEB_PORT is where it listens, WEB_JOURNAL its file. Both die with one kill.
+With WEB_LINGER_SECONDS the server goes on so long after the worker has said goodbye, and then
+answers what it has: until then the gateway may still send to it.
 """
 
 import asyncio
 import os
 import threading
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,7 @@ import django
 django.setup()
 
 import uvicorn  # noqa: E402
-from celery.signals import worker_ready  # noqa: E402
+from celery.signals import worker_ready, worker_shutdown  # noqa: E402
 from pydantic import BaseModel, Field  # noqa: E402
 from starlette.applications import Starlette  # noqa: E402
 from starlette.requests import Request  # noqa: E402
@@ -23,6 +26,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse  # noq
 from starlette.routing import Route as HttpRoute  # noqa: E402
 
 from messaging import Envelope, Reject, Route, ServiceCommunicator  # noqa: E402
+from messaging.clock import SYSTEM_CLOCK  # noqa: E402
 from tests.support.journal import Journal  # noqa: E402
 
 PORT = int(os.environ["WEB_PORT"])
@@ -92,7 +96,7 @@ async def who(request: Request) -> Response:
 async def echo(request: Request) -> Response:
     """Say what came, as it came."""
     raw = request.scope["raw_path"].decode()
-    headers = [[name.decode(), value.decode()] for name, value in request.scope["headers"]]
+    headers = [[n.decode("latin-1"), v.decode("latin-1")] for n, v in request.scope["headers"]]
     answer = {"raw_path": raw, "query": request.url.query, "headers": headers}
     return JSONResponse(answer, headers={"X-Web": "1", "Connection": "X-Web"})
 
@@ -161,8 +165,17 @@ web = Starlette(
 @worker_ready.connect
 def on_ready(**_: Any) -> None:
     server = uvicorn.Server(uvicorn.Config(web, port=PORT, log_level="error"))
-    threading.Thread(target=server.run, daemon=True).start()
+    serving = threading.Thread(target=server.run, daemon=True)
+    serving.start()
+    if "WEB_LINGER_SECONDS" in os.environ:
+        worker_shutdown.connect(partial(end_gently, server, serving), weak=False)
     journal.write(event="ready")
+
+
+def end_gently(server: uvicorn.Server, serving: threading.Thread, **_: Any) -> None:
+    SYSTEM_CLOCK.sleep(float(os.environ["WEB_LINGER_SECONDS"]))
+    server.should_exit = True
+    serving.join()
 
 
 app = communicator.celery_app

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
 
 from gateway_app import bus
@@ -245,6 +246,22 @@ def test_respond_async_is_a_durable_message_with_a_status(client: AsgiClient) ->
     assert json.loads(row.envelope)[0][0]["data"] == {"id": 7, "tags": []}
     status = client.get(accepted.headers["location"]).json()
     assert (status["id"], status["target"]) == (row.message_id, "user-service")
+
+
+@pytest.fixture
+def _outbox_takes_nothing() -> Iterator[None]:
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE messaging_outboxmessage RENAME TO away")
+        yield
+        cursor.execute("ALTER TABLE away RENAME TO messaging_outboxmessage")
+
+
+@pytest.mark.usefixtures("_outbox_takes_nothing")
+def test_who_is_not_answered_for_is_told_that_sending_again_is_safe(client: AsgiClient) -> None:
+    refused = client.post("/api/orders/7", json={"tags": []}, headers={"Prefer": "respond-async"})
+    assert refused.status_code == 503, refused.text
+    assert "not accepted, safe to send again" in refused.json()["detail"]
+    assert refused.headers["retry-after"]
 
 
 def test_an_idempotency_key_is_one_message_and_no_other_data(client: AsgiClient) -> None:
