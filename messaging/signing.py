@@ -117,6 +117,12 @@ class Keyring:
             raise _wrong(f"none of the keys may speak for {speaker!r}")
         return key
 
+    @property
+    def speakers(self) -> frozenset[str] | None:
+        """The services that this process may speak for; None: all."""
+        services = frozenset(key.service for key in self._keys.values())
+        return None if not services or "" in services else services
+
     def check(
         self, what: str, said: Mapping[str, Any], signature: str | None, speaker: str
     ) -> None:

@@ -220,7 +220,10 @@ class Relay:
             receiver = envelope.custodian or envelope.source, row.key.target
             by_receiver.setdefault(receiver, []).append(question)
         for (custodian, target), questions in by_receiver.items():
-            self._link.ask(custodian, target, questions)
+            # Of several services in one database, each has keys of its own: its relay asks then.
+            speakers = self._bus.keyring.speakers
+            if speakers is None or custodian in speakers:
+                self._link.ask(custodian, target, questions)
         outbox.postpone(asked, _after(ASK_SECONDS), refused=False)
 
     def _publish_inbox(self) -> int:
@@ -248,7 +251,7 @@ class Relay:
 
     def _tell_custodians(self) -> int:
         """Send the receipts that are owed, one message for each custodian and service."""
-        owed = schedule.claim_receipts()
+        owed = schedule.claim_receipts(self._bus.keyring.speakers)
         batches: dict[tuple[str, str], list[schedule.OwedReceipt]] = {}
         for receipt in owed:
             batches.setdefault((receipt.custodian, receipt.service), []).append(receipt)

@@ -1,6 +1,6 @@
 """What is due in the inbox: retries, runs whose process is gone, receipts that are owed."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -145,12 +145,19 @@ def seconds_until_due(now: datetime) -> float | None:
 
 
 @without_fork
-def claim_receipts() -> list[OwedReceipt]:
-    """Take receipts that are owed, after making sure that what they say survives a power cut."""
+def claim_receipts(services: Collection[str] | None = None) -> list[OwedReceipt]:
+    """Take receipts that are owed, after making sure that what they say survives a power cut.
+
+    Args:
+        services: whose; None: those of all services that have their rows here.
+    """
+    owing = InboxMessage.objects.filter(owes_receipt=True)
+    if services is not None:
+        owing = owing.filter(service__in=services)
     rows = list(
-        InboxMessage.objects.filter(owes_receipt=True)
-        .order_by("pk")
-        .only("message_id", "service", "custodian", "generation", "state", "last_error")[:BATCH]
+        owing.order_by("pk").only(
+            "message_id", "service", "custodian", "generation", "state", "last_error"
+        )[:BATCH]
     )
     cleared = _clear_debts(rows) if rows else set()
     return [

@@ -158,3 +158,20 @@ def test_what_the_database_refuses_of_a_round_keeps_nothing_else_from_being_note
     control._apply_receipts([Receipt("b", tuple(Entry(each, 0, "handled") for each in names))])
     states = OutboxMessage.objects.order_by("message_id").values_list("message_id", "state")
     assert list(states) == [("a", "handled"), ("bad", "pending"), ("m", "handled")]
+
+
+def test_of_services_in_one_database_each_tells_what_it_has_the_key_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The relay of one took the receipts of all, could not sign them, and told nobody."""
+    for message_id, service in (("m1", "b"), ("m2", "c")):
+        begun = begin(critical(id=message_id, custodian="z"), service, ONLY_COPY, 3)
+        assert isinstance(begun, Run)
+        inbox.done(begun)
+    keys = f"b@b:{'b' * 40},z@z:{'z' * 40}"
+    config = MessagingConfig(broker_url="sqlite:////x", signing_keys=keys)
+    bus = ServiceCommunicator("b", config=config).bus
+    assert bus.keyring.speakers == frozenset({"b", "z"})
+    owed = schedule.claim_receipts(bus.keyring.speakers)
+    assert [receipt.service for receipt in owed] == ["b"]
+    assert [row.service for row in InboxMessage.objects.filter(owes_receipt=True)] == ["c"]
