@@ -132,6 +132,16 @@ class Publisher:
             raise PublishUncertain(_text(exc)) from exc
         return True
 
+    def declare(self, entity: Queue | Exchange) -> None:
+        """Have a queue, with its bindings, or an exchange exist, whatever was declared before.
+
+        Raises:
+            BrokerUnavailable: no connection.
+            PublishError: the broker refuses it.
+        """
+        self._ensure_connected()
+        self._declare(entity)
+
     def forget_declared(self) -> None:
         """Declare everything again when it is next published to."""
         self._declared.clear()

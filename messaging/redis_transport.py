@@ -11,6 +11,7 @@ from typing import Any
 
 from kombu.transport import redis
 from kombu.utils.json import loads
+from redis.exceptions import ConnectionError
 
 _redis: Any = redis
 
@@ -23,8 +24,15 @@ class Channel(_redis.Channel):
 
     @contextmanager
     def conn_or_acquire(self, client: Any = None) -> Iterator[Any]:
-        """Lend a client for commands that do not block."""
+        """Lend a client for commands that do not block.
+
+        Raises:
+            redis.ConnectionError: the connection was closed, by the loss of it. kombu says it with
+                an AttributeError, of which a worker dies.
+        """
         if client is None:
+            if self.connection.client is None:
+                raise ConnectionError("the connection of this channel is closed")
             if self._kept_client is None or self._kept_pool is not self.pool:
                 self._kept_client, self._kept_pool = self._create_client(), self.pool
             client = self._kept_client

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from kombu import Queue
+
 from messaging.custody.receipts import (
     MOST_ENTRIES,
     Entry,
@@ -47,6 +49,11 @@ class Link:
         """Return how many messages wait for a service; 0 if its queue is missing."""
         with self._bus.publisher() as publisher:
             return publisher.queue_length(self._bus.topology.queue_name(service)) or 0
+
+    def declare(self, queue: Queue) -> None:
+        """Have a queue exist, bound to what it takes."""
+        with self._bus.publisher() as publisher:
+            publisher.declare(queue)
 
     def has_marker(self, epoch: str) -> bool:
         """Return whether the broker still has the marker of this epoch, and its message."""

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from django.db import DatabaseError
+from kombu import Queue
 
 from messaging import codec
 from messaging.batches import BROKER_IS_AWAY, Copy
@@ -20,7 +21,7 @@ from messaging.custody.sending import Sent, refuse, send
 from messaging.custody.targets import Targets
 from messaging.database_threads import close_database
 from messaging.envelope import utc_now
-from messaging.errors import BrokerError, DecodeError, PublishUncertain
+from messaging.errors import BrokerError, DecodeError, PublishError, PublishUncertain
 from messaging.events import STUCK_AT, broker_lost, broker_recovered, emit, message_stuck
 from messaging.forking import no_fork_meanwhile
 from messaging.models import OutboxState
@@ -46,15 +47,20 @@ class Relay:
     Args:
         bus: where to publish.
         service: in whose name; for signals.
+        queue: of the worker that it belongs to, if any: bound again when the broker came back
+            empty, which a worker does not notice as long as its connection lasts.
     """
 
-    def __init__(self, bus: "MessageBus", service: str) -> None:
+    def __init__(self, bus: "MessageBus", service: str, queue: Queue | None = None) -> None:
         self._bus = bus
         self._service = service
         self._link = Link(bus)
         self._targets = Targets(bus)
         self._retention = Retention(bus.config)
+        self._queue = queue
         self._epoch_at = 0.0
+        #: Of the broker when the queue was last bound.
+        self._epoch = ""
         self._is_broker_away = False
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
@@ -125,6 +131,14 @@ class Relay:
         if now < self._epoch_at:
             return
         epoch.check(self._link)
+        with no_fork_meanwhile():
+            current = outbox.epoch_now()
+        if self._queue is not None and self._epoch not in ("", current):
+            try:
+                self._link.declare(self._queue)
+            except PublishError as exc:  # its worker is refused as well, and says more
+                logger.warning("relay: %s is not bound again: %s", self._queue.name, exc)
+        self._epoch = current
         self._epoch_at = now + EPOCH_SECONDS
         if self._is_broker_away:
             self._is_broker_away = False

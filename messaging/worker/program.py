@@ -72,7 +72,9 @@ class BusWorker(Worker):
         super().on_consumer_ready(consumer)
         communicator = self.app.communicator
         if self._relay is None:
-            self._relay = Relay(communicator.bus, communicator.name)
+            bus = communicator.bus
+            queue = bus.topology.worker_queue(communicator.name, bus.handlers.patterns())
+            self._relay = Relay(bus, communicator.name, queue)
             self._relay.start()
             self._control = Control(communicator.bus, communicator.name)
             self._control.start()

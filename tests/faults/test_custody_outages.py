@@ -3,10 +3,12 @@
 import os
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
+from messaging import BrokerUnavailable, RequestTimeout, ServiceNotFound
 from messaging.clock import SYSTEM_CLOCK
 from tests.faults.conftest import Ledger
 from tests.support.installation import Installation
@@ -52,6 +54,35 @@ def test_a_broker_wiped_in_the_middle_loses_no_critical_message(
     eventually(lambda: ledger.outbox("handled") == COUNT, WITHIN_SECONDS)
     assert (ledger.effects, ledger.messages_with_effect) == (COUNT, COUNT)
     assert ledger.unaccounted == 0
+
+
+@pytest.mark.usefixtures("vhost")
+def test_after_a_wipe_requests_and_broadcasts_find_workers_that_kept_their_connection(
+    installation: Installation,
+) -> None:
+    """On Redis no connection breaks by it: every broadcast was lost, until somebody restarted."""
+    installation.start_worker("probe", patterns=("document.*",))
+    sender = installation.communicator()
+    assert sender.request("probe", "echo", 1, timeout=10) == 1
+    database = installation.database()
+
+    def epoch() -> str:
+        return str(database.execute("SELECT epoch FROM messaging_busstate").fetchone()[0])
+
+    before = eventually(epoch)
+    wipe(installation)
+    eventually(lambda: epoch() != before, 30, "the wipe is noticed")
+
+    def is_answered() -> bool:
+        asker = installation.communicator()
+        with suppress(RequestTimeout, ServiceNotFound, BrokerUnavailable):
+            return bool(asker.request("probe", "echo", 2, timeout=1) == 2)
+        return False
+
+    eventually(is_answered, 20, "requests are answered")
+    message_id = installation.communicator().broadcast("document.viewed", {})
+    journal = installation.journal("probe")
+    eventually(lambda: journal.lines(event="handled", id=message_id), 10)
 
 
 @pytest.mark.slow
