@@ -11,6 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from kombu import Connection
 
+from messaging.clock import SYSTEM_CLOCK
 from tests.support.installation import Installation
 
 
@@ -25,6 +26,8 @@ class Proxy:
         self._lock = threading.Lock()
         self._may_answer = threading.Event()
         self._may_answer.set()
+        #: That everything takes on its way, in both directions, from now on.
+        self.delay_seconds = 0.0
         self._listen()
 
     def cut(self) -> None:
@@ -66,24 +69,29 @@ class Proxy:
         with near, far:
             with self._lock:
                 self._open |= {near, far}
-            back = threading.Thread(target=_pump, args=(far, near, self._may_answer), daemon=True)
+            arguments = (far, near, self._may_answer)
+            back = threading.Thread(target=self._pump, args=arguments, daemon=True)
             back.start()
-            _pump(near, far)
+            self._pump(near, far)
             back.join()
             with self._lock:
                 self._open -= {near, far}
 
-
-def _pump(
-    source: socket.socket, sink: socket.socket, may_pass: threading.Event | None = None
-) -> None:
-    with contextlib.suppress(OSError):
-        while data := source.recv(65_536):
-            if may_pass is None or may_pass.is_set():
-                sink.sendall(data)
-    for each in (source, sink):
+    def _pump(
+        self,
+        source: socket.socket,
+        sink: socket.socket,
+        may_pass: threading.Event | None = None,
+    ) -> None:
         with contextlib.suppress(OSError):
-            each.shutdown(socket.SHUT_RDWR)
+            while data := source.recv(65_536):
+                if self.delay_seconds:
+                    SYSTEM_CLOCK.sleep(self.delay_seconds)
+                if may_pass is None or may_pass.is_set():
+                    sink.sendall(data)
+        for each in (source, sink):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
 
 
 @contextlib.contextmanager
