@@ -16,7 +16,7 @@ from tests.soak.turns import Span
 from tests.soak.world import World
 
 #: An exception's line: not indented, a dotted name, a colon.
-_RAISED = re.compile(r"^([A-Za-z_][\w.]*(?:Error|Exception|Refused|Unavailable|[A-Z]\w*)): ?(.*)$")
+_RAISED = re.compile(r"^([A-Za-z_][\w.]*): ?(.*)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,10 @@ def letters_of(database: sqlite3.Connection) -> list[Letter]:
     rows = database.execute(
         "SELECT message_id, service, type, reason, error, parked_at FROM gateway_app_deadletter"
     )
-    return [Letter(*texts, _instant(at)) for *texts, at in rows]
+    return [
+        Letter(message_id, service, message_type, reason, error, _instant(at))
+        for message_id, service, message_type, reason, error, at in rows
+    ]
 
 
 def open_rows(database: sqlite3.Connection) -> int:

@@ -21,7 +21,7 @@ _BACK_SECONDS: Final = 30.0
 FLOOD: Final = 5000
 #: A broker may take as long for it as it does for a few thousand of anything.
 _FLOOD_SECONDS: Final = 120.0
-#: Longer than the lease of a run (30), of the embedded broker's and Redis's, as the soak sets them.
+#: Longer than any lease: a run's is 30, `world.SETTINGS` has the brokers'.
 _FROZEN_SECONDS: Final = 35.0
 _SLOW_SECONDS: Final = 0.05
 

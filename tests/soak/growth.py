@@ -7,7 +7,8 @@ from typing import Final
 
 from tests.soak.observing import BROKER, Sample
 
-#: A process that gains as much has to be restarted once a week, before it has doubled twice.
+#: A worker holds 100 MB: one that gains so much has four times that after a week. Restarts come
+#: sooner, with deployments.
 LIMIT_MB_AN_HOUR: Final = 2.0
 #: Caches and arenas come and go: so much within the second half of a run says nothing, whatever
 #: slope it makes of a short one.

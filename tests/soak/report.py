@@ -23,12 +23,12 @@ def as_text(
     lines += [f"  {_trend(trend)}" for trend in trends]
     lines += ["", "faults"]
     for name, count in sorted(Counter(span.name for span in evidence.spans).items()):
-        lines.append(f"  {count} × {name}")
+        lines.append(f"  {count} of {name}")
     lines += [f"  left out: {name}: {why}" for name, why in sorted(left_out.items())]
     lines += ["", f"duplicates (at least once, else): {duplicates(evidence)}"]
     lines.append("exceptions in logs, by process")
     for name, counts in evidence.tracebacks.items():
-        lines += [f"  {name}: {count} × {text}" for text, count in counts.most_common(5)]
+        lines += [f"  {name}: {count} times {text}" for text, count in counts.most_common(5)]
     return "\n".join(lines)
 
 
@@ -66,7 +66,7 @@ def duplicates(evidence: Evidence) -> int:
 
 def _trend(trend: Trend) -> str:
     rate = "too few samples" if trend.mb_an_hour is None else f"{trend.mb_an_hour:+8.1f} MB/h"
-    if not trend.is_judged:
+    if not trend.is_judged or trend.mb_an_hour is None:
         word = "not judged"
     else:
         word = f"{'flat' if trend.is_flat else 'GROWS'} (limit {trend.limit:.1f})"

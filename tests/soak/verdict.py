@@ -79,8 +79,8 @@ def _critical(evidence: Evidence) -> Check:
     return Check(
         "every accepted CRITICAL message has exactly one effect",
         not wrong,
-        f"{len(pairs)} expected, {len(pairs) - len(wrong)} have one, "
-        f"{sum(each[2] == 0 for each in wrong)} none, {sum(each[2] > 1 for each in wrong)} several",
+        f"{len(pairs)} expected, {sum(each[2] == 0 for each in wrong)} have none, "
+        f"{sum(each[2] > 1 for each in wrong)} several",
         [f"{_told(sending)} at {service}: {count}" for sending, service, count in wrong[:_SHOWN]],
     )
 
@@ -184,7 +184,7 @@ def _refused(evidence: Evidence) -> Check:
         if not _explained(evidence, sending.begun_at, sending.ended_at, _OF_DATABASE)
     ]
     return Check(
-        "no caller of NORMAL, HIGH or CRITICAL sees an error, unless its database cannot be written",
+        "callers of NORMAL and up see no error, unless the database cannot be written",
         not unexplained,
         f"{len(refused)} refused, {len(unexplained)} of them unexplained",
         [f"{_told(each)}: {each.error} {each.text}" for each in unexplained[:_SHOWN]],
