@@ -24,6 +24,8 @@ _FLOOD_SECONDS: Final = 120.0
 #: Longer than any lease: a run's is 30, `world.SETTINGS` has the brokers'.
 _FROZEN_SECONDS: Final = 35.0
 _SLOW_SECONDS: Final = 0.05
+_MB: Final = 2**20
+_PAGE: Final = 4096
 
 #: Yields what is to be known of it, for people.
 Happening = Callable[[World, random.Random], AbstractContextManager[str]]
@@ -106,26 +108,26 @@ def _database_locked(world: World, _chance: random.Random) -> Iterator[str]:
 @contextmanager
 def _disk_full(world: World, _chance: random.Random) -> Iterator[str]:
     filler = world.var_dir / "filler"
-    space = os.statvfs(world.var_dir)
-    left = space.f_bavail * space.f_frsize
     descriptor = os.open(filler, os.O_WRONLY | os.O_CREAT, 0o600)
     try:
-        _fill(descriptor, left)
-        yield f"the last {left / 2**20:.0f} MB of VAR_DIR are taken"
+        taken = _fill(descriptor)
+        yield f"the last {taken / _MB:.0f} MB of VAR_DIR are taken"
     finally:
         os.close(descriptor)
         filler.unlink()
 
 
-def _fill(descriptor: int, size: int) -> None:
-    """Take this much of the disk, or what others have left of it since it was measured."""
-    while size > 0:
+def _fill(descriptor: int) -> int:
+    """Take all of the disk that there is, while others take some as well; return how much."""
+    taken, step = 0, _MB
+    while step >= _PAGE:
         try:
-            os.posix_fallocate(descriptor, 0, size)
+            os.posix_fallocate(descriptor, taken, step)
         except OSError:
-            size -= 4096
+            step //= 2
         else:
-            return
+            taken += step
+    return taken
 
 
 @contextmanager

@@ -39,7 +39,7 @@ def picture(title: str, samples: Sequence[Sample], spans: Sequence[Span]) -> str
         f'<rect width="{_WIDTH}" height="{height}" fill="white"/>',
         f'<text x="{_LEFT}" y="20" font-size="15">{escape(title)}</text>',
         *_faults(spans, begun_at, seconds, height),
-        *_panel("memory (RSS), MB", memory, seconds, _TOP),
+        *_panel("memory (RSS), MB", memory, seconds, _TOP, least=_least(memory)),
         *_panel("files, MB", files, seconds, second),
         "</svg>",
     ]
@@ -65,20 +65,27 @@ def _faults(spans: Sequence[Span], begun_at: float, seconds: float, height: int)
     return parts
 
 
-def _panel(title: str, lines: Mapping[str, Line], seconds: float, top: int) -> list[str]:
+def _least(lines: Mapping[str, Line]) -> float:
+    """Return where the axis begins: a growth of few MB is to be seen beside what all hold."""
+    return min((mb for line in lines.values() for _, mb in line), default=0.0) * 0.95
+
+
+def _panel(
+    title: str, lines: Mapping[str, Line], seconds: float, top: int, *, least: float = 0.0
+) -> list[str]:
     most = max((mb for line in lines.values() for _, mb in line), default=0.0) * 1.05 or 1.0
     bottom, right = top + _PANEL, _WIDTH - _RIGHT
 
     def y(mb: float) -> float:
-        return bottom - mb / most * _PANEL
+        return bottom - (mb - least) / (most - least) * _PANEL
 
     parts = [
         f'<text x="{_LEFT}" y="{bottom + 30}">{escape(title)}, over minutes</text>',
         f'<path d="M{_LEFT} {top}V{bottom}H{right}" fill="none" stroke="#444"/>',
     ]
     for step in range(5):
-        mb, minute = most * step / 4, seconds / 60 * step / 4
-        parts.append(f'<text x="{_LEFT - 6}" y="{y(mb):.1f}" text-anchor="end">{mb:.0f}</text>')
+        mb, minute = least + (most - least) * step / 4, seconds / 60 * step / 4
+        parts.append(f'<text x="{_LEFT - 6}" y="{y(mb):.1f}" text-anchor="end">{mb:.1f}</text>')
         x = _x(minute * 60, seconds)
         parts.append(
             f'<text x="{x:.1f}" y="{bottom + 14}" text-anchor="middle">{minute:.1f}</text>'

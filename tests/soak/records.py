@@ -5,12 +5,19 @@ import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 from tests.soak.names import SERVICES
 
-#: After these nobody knows whether it was sent: an effect is as right as none.
-UNCERTAIN = ("PublishUncertain", "RequestTimeout", "HTTP")
+#: Errors that promise that it was not sent. After any other nobody knows: an effect is as right as
+#: none.
+NOT_SENT: Final = (
+    "BrokerUnavailable",
+    "PublishError",
+    "ServiceNotFound",
+    "HTTP ConnectError",
+    "HTTP 503",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +50,7 @@ class Sending:
 
     @property
     def may_have_effect(self) -> bool:
-        return self.is_accepted or self.error.startswith(UNCERTAIN)
+        return self.is_accepted or self.error not in NOT_SENT
 
     @property
     def receivers(self) -> tuple[str, ...]:
