@@ -55,7 +55,7 @@ def _soak(options: argparse.Namespace, folder: Path) -> bool:
     broken: list[str] = []
     with World(options.broker, folder, options.minutes) as world:
         faults, left_out = _possible(world, catalogue(options.flood), options.faults)
-        observer, turns = Observer(world), Turns(world, faults, _CALM_SECONDS)
+        observer, turns = Observer(world), Turns(world, faults, options.calm)
         world.begin_traffic(options.rate)
         observer.start()
         try:
@@ -124,6 +124,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--broker", choices=sorted(BROKERS), default="sqlite")
     parser.add_argument("--rate", type=float, default=10.0, help="messages a second (10)")
     parser.add_argument("--flood", type=int, default=FLOOD, help=f"LOW messages of one ({FLOOD})")
+    parser.add_argument(
+        "--calm", type=float, default=_CALM_SECONDS, help=f"seconds between two ({_CALM_SECONDS})"
+    )
     names = [fault.name for fault in catalogue()]
     parser.add_argument(
         "--faults",

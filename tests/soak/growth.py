@@ -10,13 +10,14 @@ from tests.soak.observing import BROKER, Sample
 #: A worker holds 100 MB: one that gains so much has four times that after a week. Restarts come
 #: sooner, with deployments.
 LIMIT_MB_AN_HOUR: Final = 2.0
-#: Caches and arenas come and go: so much within the second half of a run says nothing, whatever
-#: slope it makes of a short one.
+#: Caches and arenas come and go: so much within the second half says nothing.
 NOISE_MB: Final = 6.0
+#: In a shorter run everything is still filling up: threads of pools, their connections and caches.
+SHORTEST_SECONDS: Final = 600.0
 #: The first minute of a process: imports, connections, first messages.
 WARM_SECONDS: Final = 60.0
-#: In a short run everything is warm sooner, or there would be nothing left to look at.
-WARM_SHARE: Final = 0.1
+#: A file may fill up to this: SQLite carries a log over at 16 MB, and keeps the file as it is.
+ROOM_MB: Final = 32.0
 #: From fewer samples no slope is made.
 FEWEST: Final = 8
 #: What is judged: a log that is carried over has a bound, and an emptied broker's file as well.
@@ -37,9 +38,13 @@ class Trend:
     limit: float
     is_judged: bool
 
+    #: Below this it may grow.
+    room_mb: float = 0.0
+
     @property
     def is_flat(self) -> bool:
-        return self.mb_an_hour is None or self.mb_an_hour <= self.limit
+        is_small = self.most_mb <= self.room_mb
+        return self.mb_an_hour is None or is_small or self.mb_an_hour <= self.limit
 
 
 def slope(groups: Iterable[Sequence[tuple[float, float]]]) -> float | None:
@@ -70,17 +75,17 @@ def memory_trends(samples: Sequence[Sample]) -> list[Trend]:
         return []
     begun_at, ended_at = samples[0].at, samples[-1].at
     half_at = (begun_at + ended_at) / 2
-    warm = min(WARM_SECONDS, WARM_SHARE * (ended_at - begun_at))
+    is_long = ended_at - begun_at >= SHORTEST_SECONDS
     seen_first: dict[int, float] = {}
     lives: dict[str, dict[int, list[tuple[float, float]]]] = defaultdict(dict)
     for sample in samples:
         for name, (pid, mb) in sample.memory.items():
             first = seen_first.setdefault(pid, sample.at)
-            if sample.at >= half_at and sample.at - first >= warm:
+            if sample.at >= half_at and sample.at - first >= WARM_SECONDS:
                 lives[name].setdefault(pid, []).append((sample.at / 3600, mb))
     limit = limit_for(ended_at - half_at)
     return [
-        _trend(name, list(groups.values()), limit, is_judged=name != BROKER)
+        _trend(name, list(groups.values()), limit, is_judged=is_long and name != BROKER)
         for name, groups in sorted(lives.items())
     ]
 
@@ -89,25 +94,33 @@ def file_trends(samples: Sequence[Sample]) -> list[Trend]:
     """Return one for each file; a server's own are not judged."""
     if not samples:
         return []
-    half_at = (samples[0].at + samples[-1].at) / 2
+    seconds = samples[-1].at - samples[0].at
+    half_at = samples[0].at + seconds / 2
     half = [sample for sample in samples if sample.at >= half_at]
     has_server = "broker WAL" not in half[-1].files
-    limit = limit_for(samples[-1].at - half_at)
+    judged = JUDGED_FILES if seconds >= SHORTEST_SECONDS else ()
+    limit = limit_for(seconds / 2)
     return [
         _trend(
             name,
             [[(sample.at / 3600, sample.files[name]) for sample in half]],
             limit,
-            is_judged=name in JUDGED_FILES and not (has_server and name == "broker"),
+            is_judged=name in judged and not (has_server and name == "broker"),
+            room_mb=ROOM_MB,
         )
         for name in half[-1].files
     ]
 
 
 def _trend(
-    name: str, groups: Sequence[Sequence[tuple[float, float]]], limit: float, *, is_judged: bool
+    name: str,
+    groups: Sequence[Sequence[tuple[float, float]]],
+    limit: float,
+    *,
+    is_judged: bool,
+    room_mb: float = 0.0,
 ) -> Trend:
     values = [mb for points in groups for _, mb in points]
     return Trend(
-        name, slope(groups), values[0], values[-1], max(values), limit, is_judged=is_judged
+        name, slope(groups), values[0], values[-1], max(values), limit, is_judged, room_mb
     )

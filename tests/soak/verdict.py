@@ -16,6 +16,10 @@ _ON_BROKER_SECONDS: Final = 60.0
 #: How long after its end a fault still explains what failed: a retry, a connection that is made
 #: anew, a timeout.
 _AFTERMATH_SECONDS: Final = 30.0
+#: The faults while which nothing reaches the broker: what is sent waits in a database, and a little
+#: longer, until a relay has seen that the broker is back.
+_AWAY: Final = ("broker restarted", "broker killed", "broker wiped", "network cut")
+_RELAYED_SECONDS: Final = 10.0
 #: How many of anything are listed; the counts have all.
 _SHOWN: Final = 10
 #: The faults that keep a database from being written: callers of NORMAL and up may see an error.
@@ -38,12 +42,13 @@ class Check:
 def judge(evidence: Evidence, trends: Iterable[Trend]) -> list[Check]:
     """Return a check of every promise, in the order in which they are reported."""
     checks = [check(evidence) for check in _CHECKS]
-    growing = [trend for trend in trends if trend.is_judged and not trend.is_flat]
+    judged = [trend for trend in trends if trend.is_judged]
+    growing = [trend for trend in judged if not trend.is_flat]
     checks.append(
         Check(
             "memory and files are flat over the second half",
             not growing,
-            f"{len(growing)} grow",
+            f"{len(growing)} of {len(judged)} that are judged grow",
             [
                 f"{each.name}: {each.mb_an_hour:+.1f} MB/h, limit {each.limit:.1f}"
                 for each in growing
@@ -135,16 +140,24 @@ def _excused(evidence: Evidence, lost: list[Sending]) -> dict[str, str]:
     if evidence.broker == "amqp":
         empties["broker killed"] = "RabbitMQ confirms before fsync"
     for sending in lost:
+        until = _on_broker_at(evidence.spans, sending) + _ON_BROKER_SECONDS
         for span in evidence.spans:
-            if span.name in empties and span.meets(
-                sending.begun_at, sending.ended_at + _ON_BROKER_SECONDS
-            ):
+            if span.name in empties and span.meets(sending.begun_at, until):
                 excused[sending.number] = empties[span.name]
     if evidence.broker == "redis":
         for span in evidence.spans:
             if span.name in _KILLS:
                 excused |= _one_for_a_kill(span, lost, excused)
     return excused
+
+
+def _on_broker_at(spans: list[Span], sending: Sending) -> float:
+    """Return when the broker had a message at the latest."""
+    at = sending.ended_at
+    for span in sorted(spans, key=lambda span: span.begun_at):
+        if span.name in _AWAY and span.meets(at, at, after_seconds=_RELAYED_SECONDS):
+            at = span.ended_at + _RELAYED_SECONDS
+    return at
 
 
 def _one_for_a_kill(span: Span, lost: list[Sending], excused: dict[str, str]) -> dict[str, str]:

@@ -34,7 +34,7 @@ def test_a_few_points_have_no_slope() -> None:
 
 
 def test_a_short_run_forgives_what_is_noise_and_a_long_one_does_not() -> None:
-    assert limit_for(150) == pytest.approx(144)
+    assert limit_for(300) == pytest.approx(72)
     assert limit_for(10 * HOUR) == LIMIT_MB_AN_HOUR
 
 
@@ -43,6 +43,23 @@ def test_a_process_that_grows_is_told_from_one_that_does_not() -> None:
     assert growing.mb_an_hour == pytest.approx(30)
     assert not growing.is_flat
     assert flat.is_flat
+
+
+def test_a_run_of_minutes_is_not_judged() -> None:
+    short = samples(600, minutes=8)
+    assert not any(each.is_judged for each in [*memory_trends(short), *file_trends(short)])
+
+
+def test_a_log_may_fill_up_and_no_further() -> None:
+    def log_of(begin: float) -> list[Sample]:
+        return [
+            Sample(at * 60.0, {}, {**FILES, "broker WAL": begin + at / 5}) for at in range(120)
+        ]
+
+    small, large = file_trends(log_of(1))[3], file_trends(log_of(40))[3]
+    assert [small.mb_an_hour, large.mb_an_hour] == pytest.approx([12, 12])
+    assert small.is_flat
+    assert not large.is_flat
 
 
 def test_growth_goes_on_over_a_restart() -> None:

@@ -125,6 +125,14 @@ def test_a_loss_is_allowed_where_the_guarantees_say_so(
     assert broken(found) == ([] if is_allowed else [OTHERS])
 
 
+def test_what_waited_for_an_absent_broker_was_on_it_later() -> None:
+    wiped = Span("broker wiped", 250, 255)
+    normal = sending("NORMAL")
+    assert broken(evidence(normal, effects=Counter(), spans=[wiped])) == [OTHERS]
+    spans = [Span("broker restarted", 99, 200), wiped]
+    assert broken(evidence(normal, effects=Counter(), spans=spans)) == []
+
+
 def test_one_kill_excuses_one_message_on_redis() -> None:
     both = [sending("NORMAL"), sending("NORMAL", number="n2", message_id="m2")]
     found = evidence(
