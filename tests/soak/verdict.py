@@ -16,7 +16,7 @@ _ON_BROKER_SECONDS: Final = 60.0
 #: How long after its end a fault still explains what failed: a retry, a connection that is made
 #: anew, a timeout.
 _AFTERMATH_SECONDS: Final = 30.0
-#: The faults while which nothing reaches the broker: what is sent waits in a database, and a little
+#: While these last, nothing reaches the broker: what is sent waits in a database, and a little
 #: longer, until a relay has seen that the broker is back.
 _AWAY: Final = ("broker restarted", "broker killed", "broker wiped", "network cut")
 _RELAYED_SECONDS: Final = 10.0
