@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from messaging.clock import SYSTEM_CLOCK
+from tests.bench import usage
 from tests.soak.world import World
 
 LOOK_SECONDS: Final = 2.0
@@ -53,9 +54,9 @@ class Observer:
 
     def _look(self) -> Sample:
         pids = self._world.supervisor.pids()
-        if self._world.server is not None and (pid := self._world.server.pid):
-            pids[BROKER] = pid
         memory = {name: (pid, _rss_mb(pid)) for name, pid in pids.items()}
+        if self._world.server is not None and (pid := self._world.server.pid):
+            memory[BROKER] = (pid, _session_mb(pid))
         files = {name: size() / _MB for name, size in _sizes(self._world).items()}
         return Sample(
             SYSTEM_CLOCK.now(), {name: each for name, each in memory.items() if each[1]}, files
@@ -82,6 +83,14 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except FileNotFoundError:
         return 0
+
+
+def _session_mb(pid: int) -> float:
+    """Return the same of a process and all it started: RabbitMQ's is a child of a script."""
+    try:
+        return usage.memory(pid).rss_mb
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
 
 
 def _rss_mb(pid: int) -> float:
