@@ -14,8 +14,9 @@ LIMIT_MB_AN_HOUR: Final = 2.0
 NOISE_MB: Final = 6.0
 #: In a shorter run everything is still filling up: threads of pools, their connections and caches.
 SHORTEST_SECONDS: Final = 600.0
-#: The first minute of a process: imports, connections, first messages.
-WARM_SECONDS: Final = 60.0
+#: The beginning of a process: imports, then in each thread of its pool the first work, with a
+#: connection and its cache.
+WARM_SECONDS: Final = 180.0
 #: A file may fill up to this: SQLite carries a log over at 16 MB, and keeps the file as it is.
 ROOM_MB: Final = 32.0
 #: From fewer samples no slope is made.

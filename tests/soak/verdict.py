@@ -11,8 +11,9 @@ from tests.soak.records import Sending
 from tests.soak.turns import Span
 
 #: How long before a broker loses everything a message may have been sent that it loses: what waits
-#: longer waits in a database.
+#: longer waits in a database. Of a flood the last ones wait for minutes.
 _ON_BROKER_SECONDS: Final = 60.0
+_LOW_ON_BROKER_SECONDS: Final = 600.0
 #: How long after its end a fault still explains what failed: a retry, a connection that is made
 #: anew, a timeout.
 _AFTERMATH_SECONDS: Final = 30.0
@@ -140,7 +141,9 @@ def _excused(evidence: Evidence, lost: list[Sending]) -> dict[str, str]:
     if evidence.broker == "amqp":
         empties["broker killed"] = "RabbitMQ confirms before fsync"
     for sending in lost:
-        until = _on_broker_at(evidence.spans, sending) + _ON_BROKER_SECONDS
+        is_low = sending.priority == "LOW"
+        until = _on_broker_at(evidence.spans, sending)
+        until += _LOW_ON_BROKER_SECONDS if is_low else _ON_BROKER_SECONDS
         for span in evidence.spans:
             if span.name in empties and span.meets(sending.begun_at, until):
                 excused[sending.number] = empties[span.name]

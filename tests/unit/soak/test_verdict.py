@@ -133,6 +133,11 @@ def test_what_waited_for_an_absent_broker_was_on_it_later() -> None:
     assert broken(evidence(normal, effects=Counter(), spans=spans)) == []
 
 
+def test_what_was_at_the_end_of_a_flood_waited_longer() -> None:
+    low, spans = sending("LOW"), [Span("broker wiped", 300, 304)]
+    assert broken(evidence(low, effects=Counter(), spans=spans)) == []
+
+
 def test_one_kill_excuses_one_message_on_redis() -> None:
     both = [sending("NORMAL"), sending("NORMAL", number="n2", message_id="m2")]
     found = evidence(
