@@ -10,6 +10,10 @@ TEST_PROCESSES ?= 4
 #: Browsers draw, and keep a core busy each.
 BROWSER_PROCESSES ?= 2
 
+#: Of `make soak`; SOAK has further options.
+MINUTES ?= 10
+BROKER ?= sqlite
+
 # A stamp is touched when what it stands for was installed: make installs again only when a
 # requirement has changed since.
 SETUP := $(VENV)/.setup
@@ -19,7 +23,7 @@ SETUP_CHECK := $(VENV)/.setup-check
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test test-postgres check fmt bench pictures clean
+.PHONY: help setup demo run test test-postgres check fmt bench soak pictures clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +57,9 @@ fmt: $(SETUP_CHECK) ## Format the code and fix what can be fixed
 
 bench: $(SETUP) ## Measure the bus beside raw Celery, and as it grows; BENCH=--quick to try it out
 	$(BIN)/python -m tests.bench $(BENCH)
+
+soak: $(SETUP) ## Traffic and faults in turn, then the balance; MINUTES=10 BROKER=sqlite|amqp|redis
+	$(BIN)/python -m tests.soak --minutes $(MINUTES) --broker $(BROKER) $(SOAK)
 
 pictures: $(SETUP) ## Take the pictures in docs/pictures/ anew, of a scene on a private stack
 	$(BIN)/python -m tests.pictures

@@ -5,12 +5,13 @@ import shutil
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from kombu import Connection
 
+from messaging.clock import SYSTEM_CLOCK
 from tests.support.installation import Installation
 
 
@@ -25,6 +26,8 @@ class Proxy:
         self._lock = threading.Lock()
         self._may_answer = threading.Event()
         self._may_answer.set()
+        #: That everything takes on its way, in both directions, from now on.
+        self.delay_seconds = 0.0
         self._listen()
 
     def cut(self) -> None:
@@ -66,19 +69,30 @@ class Proxy:
         with near, far:
             with self._lock:
                 self._open |= {near, far}
-            back = threading.Thread(target=pump, args=(far, near, self._may_answer), daemon=True)
+            late = self._late
+            answers = (far, near, self._may_answer, late)
+            back = threading.Thread(target=pump, args=answers, daemon=True)
             back.start()
-            pump(near, far)
+            pump(near, far, None, late)
             back.join()
             with self._lock:
                 self._open -= {near, far}
 
+    def _late(self) -> None:
+        if self.delay_seconds:
+            SYSTEM_CLOCK.sleep(self.delay_seconds)
+
 
 def pump(
-    source: socket.socket, sink: socket.socket, may_pass: threading.Event | None = None
+    source: socket.socket,
+    sink: socket.socket,
+    may_pass: threading.Event | None = None,
+    before: Callable[[], None] = lambda: None,
 ) -> None:
+    """Pass on what comes, until one side ends; what may not pass is dropped."""
     with contextlib.suppress(OSError):
         while data := source.recv(65_536):
+            before()
             if may_pass is None or may_pass.is_set():
                 sink.sendall(data)
     for each in (source, sink):
