@@ -133,12 +133,7 @@ class Publisher:
         return True
 
     def declare(self, entity: Queue | Exchange) -> None:
-        """Have a queue, with its bindings, or an exchange exist, whatever was declared before.
-
-        Raises:
-            BrokerUnavailable: no connection.
-            PublishError: the broker refuses it.
-        """
+        """Have it exist, with its bindings. Raises BrokerUnavailable, PublishError."""
         self._ensure_connected()
         self._declare(entity)
 
