@@ -186,32 +186,23 @@ def _views(counts: Counts) -> Iterator[list[Case]]:
     ]
 
 
-def _events(counts: Counts) -> Iterator[list[Case]]:
-    for contestant in BUS[:1] if counts.quick else BUS:
-        yield [
-            Case(
-                workload="EVENTS",
-                variant=name,
-                contestant=contestant,
-                measure=_bound(workloads.backlog, "c4", counts),
-                more={"BENCH_EVENTS": value},
-            )
-            for name, value in (("off", "0"), ("on", "1"))
-        ]
+def _switched(workload: str, variable: str, on: str, off: str) -> Plan:
+    """W1 with a variable of the environment, against the same without."""
 
+    def plan(counts: Counts) -> Iterator[list[Case]]:
+        for contestant in BUS[:1] if counts.quick else BUS:
+            yield [
+                Case(
+                    workload=workload,
+                    variant=name,
+                    contestant=contestant,
+                    measure=_bound(workloads.backlog, "c4", counts),
+                    more={variable: value},
+                )
+                for name, value in (("off", off), ("on", on))
+            ]
 
-def _signed(counts: Counts) -> Iterator[list[Case]]:
-    for contestant in BUS[:1] if counts.quick else BUS:
-        yield [
-            Case(
-                workload="SIGNED",
-                variant=name,
-                contestant=contestant,
-                measure=_bound(workloads.backlog, "c4", counts),
-                more={"MESSAGING_SIGNING_KEYS": keys},
-            )
-            for name, keys in (("off", ""), ("on", f"bench:{'b' * 40}"))
-        ]
+    return plan
 
 
 def _is_slow(contestant: Contestant) -> bool:
@@ -232,7 +223,7 @@ _PLANS: Final[dict[str, Plan]] = {
     "W10": _http,
     "W11": _rounds,
     "W12": _views,
-    "EVENTS": _events,
-    "SIGNED": _signed,
+    "EVENTS": _switched("EVENTS", "BENCH_EVENTS", on="1", off="0"),
+    "SIGNED": _switched("SIGNED", "MESSAGING_SIGNING_KEYS", on=f"bench:{'b' * 40}", off=""),
 }
 WORKLOADS: Final = tuple(_PLANS)
