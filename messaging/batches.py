@@ -3,12 +3,13 @@
 For who has the messages on record and may publish a copy again: outbox and inbox.
 """
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from messaging.envelope import Envelope
-from messaging.errors import BrokerError, MessagingError, PublishUncertain
+from messaging.errors import BrokerError, BrokerRecovering, MessagingError, PublishUncertain
 from messaging.events import emit, message_published
 from messaging.late_confirms import LateConfirms
 from messaging.publisher import Publisher
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: What makes publishing the rest of a batch pointless.
-BROKER_IS_AWAY: Final = (BrokerError, PublishUncertain)
+#: What is no fault of the message's own.
+BROKER_FAILED: Final = (BrokerError, PublishUncertain)
 
 
 class Copy(NamedTuple):
@@ -33,6 +34,11 @@ class Copy(NamedTuple):
     to: str | None
     #: How often it is published, this time included: from 1.
     publishes: int
+
+
+def is_away(error: MessagingError | None) -> bool:
+    """Return whether an error makes publishing the rest of a batch pointless."""
+    return isinstance(error, BROKER_FAILED) and not isinstance(error, BrokerRecovering)
 
 
 class BatchPublisher:
@@ -63,7 +69,7 @@ class BatchPublisher:
                 outcomes.append(None)
                 continue
             error = away or self._alone(copy)
-            if isinstance(error, BROKER_IS_AWAY):
+            if is_away(error):
                 away = error
             outcomes.append(error)
         return outcomes
@@ -99,7 +105,8 @@ class BatchPublisher:
         with self._late.publisher() as late:
             try:
                 for number, each in enumerate(addressed):
-                    late.publish(number, each)
+                    with contextlib.suppress(BrokerRecovering):  # as it says again when alone
+                        late.publish(number, each)
                 late.wait()
                 return tuple(late.confirmed)
             finally:

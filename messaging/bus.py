@@ -22,6 +22,7 @@ from messaging.handlers import Handler, HandlerTable
 from messaging.pipeline import Pipeline
 from messaging.publisher import Addressed, Publisher
 from messaging.publisher_pool import PublisherPool
+from messaging.rebinding import Rebinding
 from messaging.registration import DEAD_LETTER, PERISHABLE
 from messaging.retry import RetryPolicy
 from messaging.round_trips import RoundTrips
@@ -59,6 +60,7 @@ class MessageBus:
         )
         self.handlers = HandlerTable()
         self.dispatch = Dispatch(self)
+        self._rebinding = Rebinding(clock.monotonic)
         self._pool: PublisherPool[Publisher] = PublisherPool(
             self._open_publisher, config.broker_timeout_seconds
         )
@@ -249,6 +251,7 @@ class MessageBus:
             self._new_connection(options),
             self.config.broker_timeout_seconds,
             self.clock.monotonic,
+            self._rebinding,
             on_channel,
         )
 

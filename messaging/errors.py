@@ -16,6 +16,7 @@
     │   └─ PublishUncertain             maybe sent; send again only with the same message id
     ├─ BrokerError
     │   ├─ BrokerUnavailable            no connection; NOT sent, safe to send again
+    │   │   └─ BrokerRecovering         back, perhaps without bindings; NOT sent, safe to repeat
     │   └─ BrokerBusy                   contention past its budget; NOT sent, safe to send again
     ├─ DeliveryError
     │   ├─ AlreadySettled               answered or settled a second time: a programming error
@@ -155,6 +156,13 @@ class BrokerError(MessagingError):
 
 class BrokerUnavailable(BrokerError):
     """No connection to the broker. The message was NOT sent; sending it again is safe."""
+
+
+class BrokerRecovering(BrokerUnavailable):
+    """The broker has just come back, and may have lost who subscribes to what.
+
+    The broadcast was NOT sent; sending it again is safe, and in 10 s succeeds.
+    """
 
 
 class BrokerBusy(BrokerError):

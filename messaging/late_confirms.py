@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from messaging.clock import SYSTEM_CLOCK
-from messaging.errors import PublishError, PublishUncertain, Unroutable
+from messaging.errors import BrokerRecovering, PublishError, PublishUncertain, Unroutable
 from messaging.publisher import Addressed, Publisher
 
 logger = logging.getLogger(__name__)
@@ -68,6 +68,8 @@ class LateConfirms(Generic[T]):
             self._publisher.publish(addressed)
             self._tag += 1
             self._open[self._tag] = item, _name(addressed.message, addressed.routing_key)
+        except BrokerRecovering:
+            raise  # nothing is known to be wrong with the connection
         except BaseException:
             # An interrupt, too: nobody knows any more which confirm is for which message.
             self.drop("sending another message failed")

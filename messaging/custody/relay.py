@@ -9,7 +9,7 @@ from django.db import DatabaseError
 from kombu import Queue
 
 from messaging import codec
-from messaging.batches import BROKER_IS_AWAY, Copy
+from messaging.batches import Copy, is_away
 from messaging.clock import SYSTEM_CLOCK
 from messaging.custody import due, epoch, held, outbox, schedule, shared
 from messaging.custody.due import BATCH, DueMessage
@@ -208,7 +208,7 @@ class Relay:
             if error is None and sent.copy.publishes == STUCK_AT:
                 emit(message_stuck, self._service, envelope=sent.copy.envelope, tries=STUCK_AT)
         for error in errors:
-            if isinstance(error, BROKER_IS_AWAY):
+            if error is not None and is_away(error):
                 raise error
 
     def _ask(self, rows: list[DueMessage]) -> None:
@@ -254,7 +254,7 @@ class Relay:
         errors = self._bus.publish_all([copy for _, copy in outgoing])
         away = []
         for (row, _), error in zip(outgoing, errors, strict=True):
-            if isinstance(error, BROKER_IS_AWAY):
+            if error is not None and is_away(error):
                 away.append((row.row_id, error))
             elif error is not None:
                 logger.warning("relay: inbox row %d cannot be published: %s", row.row_id, error)

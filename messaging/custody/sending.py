@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from messaging.batches import BROKER_IS_AWAY, Copy
+from messaging.batches import BROKER_FAILED, Copy
 from messaging.custody import outbox
 from messaging.custody.outbox import BROKER_AWAY_SECONDS, Key, Published
 from messaging.envelope import utc_now
@@ -41,7 +41,7 @@ def send(bus: "MessageBus", rows: Sequence[Sent], epoch: str) -> list[MessagingE
 
     Returns:
         For each what went wrong; None: the broker has it. What did not go out is due again: soon
-        where the broker is away, less and less often where it refuses the message.
+        where the broker failed, less and less often where it refuses the message.
     """
     errors = bus.publish_all([row.copy for row in rows])
     outcomes = list(zip(rows, errors, strict=True))
@@ -49,12 +49,12 @@ def send(bus: "MessageBus", rows: Sequence[Sent], epoch: str) -> list[MessagingE
     outbox.mark_published(
         Published(row.key, epoch, row.wait_seconds) for row, error in outcomes if error is None
     )
-    away = [(row.key, error) for row, error in outcomes if isinstance(error, BROKER_IS_AWAY)]
-    if away:
+    failed = [(row.key, error) for row, error in outcomes if isinstance(error, BROKER_FAILED)]
+    if failed:
         again = utc_now() + timedelta(seconds=BROKER_AWAY_SECONDS)
-        outbox.postpone([key for key, _ in away], again, str(away[0][1]), refused=False)
+        outbox.postpone([key for key, _ in failed], again, str(failed[0][1]), refused=False)
     for row, error in outcomes:
-        if error is not None and not isinstance(error, BROKER_IS_AWAY):
+        if error is not None and not isinstance(error, BROKER_FAILED):
             refuse(row.key, row.failures, error)
     return errors
 

@@ -1,11 +1,14 @@
 """Installations whose services leave effects that can be counted."""
 
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
 from tests.support.installation import Installation
+from tests.support.outage import make_vhost, rabbitmqctl
 from tests.support.processes import Process
 
 
@@ -45,6 +48,20 @@ class Ledger:
             "AND o.state = 'accepted' AND NOT EXISTS (SELECT 1 FROM messaging_inboxmessage i "
             "WHERE i.message_id = o.message_id AND i.service = o.target)"
         )
+
+
+@pytest.fixture
+def vhost(installation: Installation) -> Iterator[None]:
+    """A RabbitMQ virtual host of its own, which can be reset."""
+    if installation.features.name != "amqp":
+        yield
+        return
+    name, shared_url = f"t{uuid.uuid4().hex[:8]}", installation.url
+    make_vhost(name)
+    installation.url = urlunsplit(urlsplit(shared_url)._replace(path=f"/{name}"))
+    yield
+    installation.url = shared_url
+    rabbitmqctl("delete_vhost", name)
 
 
 @pytest.fixture

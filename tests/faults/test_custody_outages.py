@@ -1,10 +1,8 @@
 """CRITICAL messages while the broker is away, or comes back with nothing."""
 
 import os
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
-from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
@@ -12,7 +10,7 @@ from messaging import BrokerUnavailable, RequestTimeout, ServiceNotFound
 from messaging.clock import SYSTEM_CLOCK
 from tests.faults.conftest import Ledger
 from tests.support.installation import Installation
-from tests.support.outage import Outage, make_vhost, proxied, rabbitmqctl, wipe
+from tests.support.outage import Outage, proxied, wipe
 from tests.support.processes import Process
 from tests.support.waiting import eventually
 
@@ -22,20 +20,6 @@ COUNT = int(os.environ.get("TEST_MESSAGES", "500"))
 OUTAGE_SECONDS = float(os.environ.get("TEST_OUTAGE_SECONDS", "3"))
 #: The promise, at default settings.
 WITHIN_SECONDS = 60.0
-
-
-@pytest.fixture
-def vhost(installation: Installation) -> Iterator[None]:
-    """A RabbitMQ virtual host of its own, which can be reset."""
-    if installation.features.name != "amqp":
-        yield
-        return
-    name, shared_url = f"t{uuid.uuid4().hex[:8]}", installation.url
-    make_vhost(name)
-    installation.url = urlunsplit(urlsplit(shared_url)._replace(path=f"/{name}"))
-    yield
-    installation.url = shared_url
-    rabbitmqctl("delete_vhost", name)
 
 
 @pytest.mark.slow
