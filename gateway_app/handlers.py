@@ -2,6 +2,7 @@
 
 import logging
 import zlib
+from datetime import datetime
 from typing import Any, Final
 
 from gateway_app import deadletters, pausing, registry, replay_driver, replay_wakeup
@@ -16,6 +17,7 @@ from gateway_app.registry.registrations import (
 )
 from gateway_app.registry.snapshot import snapshot
 from messaging import Envelope, MessagePriority, Reject, ServiceNotFound
+from messaging.database_threads import write_transaction
 from messaging.deadletter import DeadLetter
 from messaging.envelope import is_service_name, utc_now
 from messaging.registration import (
@@ -72,6 +74,19 @@ def announce(data: Any, message: Envelope) -> None:
     said = Heartbeat.from_json(data)
     _require_own_name(message, said.name)
     now = utc_now()
+    sample = samples.sample_of(said.name, data.get("flow"), message.id, now)
+    with write_transaction(to_disk=False):
+        is_as_before = registry.hear(
+            said.instance_id, now, load_json=said.load_json, checks_json=said.checks_json
+        )
+        samples.keep(sample)
+    pausing.heard(communicator, said.name, said.load_json)
+    if not is_as_before:
+        _hear_news(said, now)
+
+
+def _hear_news(said: Heartbeat, now: datetime) -> None:
+    """Note a heartbeat that changes something; ask who has not registered to do so."""
     heard = registry.announce(
         said.instance_id, now, load_json=said.load_json, checks_json=said.checks_json
     )
@@ -84,8 +99,6 @@ def announce(data: Any, message: Envelope) -> None:
             {"id": said.instance_id},
             expires_in=communicator.bus.config.heartbeat_seconds,
         )
-    pausing.heard(communicator, said.name, said.load_json)
-    samples.keep(said.name, data.get("flow"), message.id, now)
 
 
 @communicator.on_message(DEREGISTER)
@@ -95,7 +108,9 @@ def deregister(data: Any, message: Envelope) -> None:
     _require_own_name(message, name)
     now = utc_now()
     registry.deregister(name, instance_id, said_at=message.created_at, now=now)
-    samples.keep(name, data.get("flow"), message.id, now)
+    sample = samples.sample_of(name, data.get("flow"), message.id, now)
+    with write_transaction(to_disk=False):
+        samples.keep(sample)
 
 
 @communicator.on_message(DISCOVER)

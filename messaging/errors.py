@@ -101,12 +101,7 @@ class PublishError(MessagingError):
 
 
 class Unroutable(PublishError):
-    """No queue is bound for this exchange and routing key: the message was NOT sent.
-
-    Attributes:
-        exchange: name of the exchange, ``""`` for the default one.
-        routing_key: the key that matched no binding.
-    """
+    """No queue is bound for this exchange (``""``: the default one) and key: NOT sent."""
 
     def __init__(self, exchange: str, routing_key: str) -> None:
         super().__init__(
@@ -159,10 +154,7 @@ class BrokerUnavailable(BrokerError):
 
 
 class BrokerRecovering(BrokerUnavailable):
-    """The broker has just come back, and may have lost who subscribes to what.
-
-    The broadcast was NOT sent; sending it again is safe, and in 10 s succeeds.
-    """
+    """Just back, it may have lost who subscribes. A broadcast was NOT sent; safe to send again."""
 
 
 class BrokerBusy(BrokerError):

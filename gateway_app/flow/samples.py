@@ -1,6 +1,6 @@
 """What heartbeats said their workers had handled, kept by the second for an hour."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -8,18 +8,27 @@ from gateway_app.flow import rows
 from gateway_app.flow.rows import Row
 from gateway_app.models import FlowSample
 from gateway_app.removing import remove_oldest
-from messaging.database_threads import write_transaction
+from messaging.custody.sql import Statement
 
 KEPT_SECONDS: Final = 3600.0
 #: A clock of a worker that is further off is not believed: the sample counts when it came.
 MOST_APART_SECONDS: Final = 120.0
 
 
-def keep(target: str, said: Any, message_id: str, now: datetime) -> None:
-    """Keep what a heartbeat said, in one row; nothing where it said nothing that is sound.
+#: As text: the ORM takes longer to put it together than the database for it.
+_KEEP: Final = Statement(
+    f"INSERT INTO {FlowSample._meta.db_table} "
+    "(target, message_id, received_at, rows_json, is_added) "
+    "VALUES (%(target)s, %(message_id)s, %(received_at)s, %(rows_json)s, %(is_added)s) "
+    "ON CONFLICT DO NOTHING"
+)
 
-    Safe to repeat: a message that the broker delivers again is kept once. Does not wait for the
-    disk: a power cut takes the last moments of the history with it.
+#: What is kept of one heartbeat, by column.
+Sample = Mapping[str, Any]
+
+
+def sample_of(target: str, said: Any, message_id: str, now: datetime) -> Sample | None:
+    """Return what to keep of a heartbeat; None where it said nothing that is sound.
 
     Args:
         target: whose heartbeat.
@@ -29,7 +38,7 @@ def keep(target: str, said: Any, message_id: str, now: datetime) -> None:
     """
     found = rows.said_by(target, said)
     if not found:
-        return
+        return None
     present = now.timestamp()
     believed = [
         row
@@ -37,11 +46,23 @@ def keep(target: str, said: Any, message_id: str, now: datetime) -> None:
         else row._replace(second=int(present))
         for row in found
     ]
-    sample = FlowSample(
-        target=target, message_id=message_id, received_at=now, rows_json=rows.to_text(believed)
-    )
-    with write_transaction(to_disk=False):
-        FlowSample.objects.bulk_create([sample], ignore_conflicts=True)
+    return {
+        "target": target,
+        "message_id": message_id,
+        "received_at": now,
+        "rows_json": rows.to_text(believed),
+        "is_added": False,
+    }
+
+
+def keep(sample: Sample | None) -> None:
+    """Keep a sample, in the caller's transaction; nothing if there is none.
+
+    Safe to repeat: a message that the broker delivers again is kept once. The transaction need not
+    wait for the disk: a power cut takes the last moments of the history with it.
+    """
+    if sample is not None:
+        _KEEP.run(sample)
 
 
 def since(began_at: datetime) -> Iterator[Row]:

@@ -35,6 +35,10 @@ class Counts:
     #: W11: services that are asked, a tenth of them dead, and rounds that are timed.
     checked: tuple[int, ...] = (100, 1000)
     rounds: int = 3
+    #: W13: instances whose heartbeats come; how many wait at first, and how often each comes then.
+    instances: tuple[int, ...] = (100, 1_000, 10_000)
+    heartbeats: int = 10_000
+    heartbeat_turns: int = 4
     #: W12: services that the pages show, and those who look at them.
     seen_services: int = 200
     viewers: tuple[int, ...] = (0, 5)
@@ -60,6 +64,9 @@ class Counts:
             http_requests=50,
             checked=(20, 100),
             seen_services=10,
+            instances=(20, 100),
+            heartbeats=2000,
+            heartbeat_turns=1,
             rounds=1,
             quick=True,
         )

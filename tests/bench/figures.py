@@ -160,6 +160,16 @@ SECTIONS: Final[Mapping[str, Section]] = {
         Metric("update_p50_ms", "from an event to a viewer ms, p50"),
         Metric("update_max_ms", "longest"),
     ),
+    "W13": _against_smallest(
+        "W13: heartbeats of many instances, as fast as they are taken, then every 5 s",
+        "100 instances",
+        Metric("heartbeats_s", "heartbeats/s"),
+        Metric("cpu_us", "CPU of the gateway's worker µs/heartbeat"),
+        Metric("busy_percent", "its CPU, every 5 s, % of a core"),
+        Metric("oldest_s", "longest time since one was heard of, every 5 s, s", 1),
+        Metric("sweep_ms", "CPU of a sweep ms"),
+        Metric("peak_mb", "peak memory MB"),
+    ),
     "EVENTS": Section(
         title="EVENTS: as W1, with Celery's task events",
         metrics=_BACKLOG[1:2],

@@ -5,7 +5,7 @@ or one registration leaves behind.
 """
 
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
@@ -121,6 +121,28 @@ def add_service(db: sqlite3.Connection, name: str, message: str) -> None:
     )
     _insert(db, "subscription", service_id=service, pattern=f"{name}.#")
     _insert(db, "handledtype", service_id=service, type=message)
+
+
+def add_instances(db: sqlite3.Connection, name: str, instance_ids: Sequence[str]) -> None:
+    """Register a service with instances that were heard of just now, and offer one handler."""
+    (now,) = db.execute("SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')").fetchone()
+    revision = _next_revision(db)
+    service = _insert(db, "service", name=name, version="1", tracked=1, revision=revision)
+    offers = _insert(db, "offeredset", service_id=service, digest=name, offers_json="{}")
+    for instance_id in instance_ids:
+        _insert(
+            db,
+            "serviceinstance",
+            instance_id=instance_id,
+            service_id=service,
+            version="1",
+            state="UP",
+            heard="UP",
+            offers_id=offers,
+            registered_at=now,
+            last_seen_at=now,
+        )
+    _insert(db, "handledtype", service_id=service, type=f"{name}.task")
 
 
 def _next_revision(db: sqlite3.Connection) -> int:

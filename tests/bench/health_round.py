@@ -8,34 +8,30 @@ of their endpoints refuse the connection, the others accept it and say nothing.
 import json
 import sqlite3
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final
 
 from kombu import Connection
 
 from messaging import MessagingConfig
 from messaging.brokers import profile_for
-from messaging.clock import SYSTEM_CLOCK
 from messaging.registration import HEALTH_ROUND
 from messaging.topology import Topology
 from tests.bench import servers, usage
 from tests.bench.arithmetic import Outcome
 from tests.bench.counts import Counts
 from tests.bench.filling import add_service
-from tests.bench.measurement import READY_SECONDS, Failed, Measurement
-from tests.support.installation import ROOT
-from tests.support.processes import BIN, Process
-
-T = TypeVar("T")
+from tests.bench.gateway_worker import command, environment, eventually, read, start
+from tests.bench.measurement import Failed, Measurement
+from tests.support.processes import BIN
 
 #: One in so many is dead.
 _DEAD: Final = 10
 #: Before the first round that is timed: connections, code that is loaded late.
 _WARM_ROUNDS: Final = 1
 _LOAD: Final = {"consumed": 1, "busy": 0, "capacity": 4, "oldest_seconds": 0.0}
-_GATEWAY: Final = "api-gateway"
 
 
 def over_services(run: Measurement, services: int, counts: Counts) -> Outcome:
@@ -44,7 +40,7 @@ def over_services(run: Measurement, services: int, counts: Counts) -> Outcome:
     with _queues(run, services):
         port = _start_fleet(run, living)
         _register(run, services, living, port)
-        gateway = _start_gateway(run)
+        gateway = start(run)
         for _ in range(_WARM_ROUNDS):
             _round(run)
         cpu = usage.cpu_seconds(gateway.pid)
@@ -109,35 +105,22 @@ def _start_fleet(run: Measurement, living: int) -> int:
         run.broker_url,
         run.namespace,
         str(living),
-        **_environment(run),
+        **environment(run),
     )
-    return int(_eventually(process, process.log.read_text))
-
-
-def _start_gateway(run: Measurement) -> Process:
-    """Start a worker of the gateway as the Procfile does; return it once it is registered."""
-    process = run.run(
-        str(BIN / "celery"), "-A", "gateway_app", "worker", "-l", "ERROR", **_environment(run)
-    )
-    query = "SELECT 1 FROM gateway_app_service WHERE name = ?"
-    _eventually(process, lambda: _read(run, query, _GATEWAY))
-    return process
+    return int(eventually(process, process.log.read_text))
 
 
 def _round(run: Measurement) -> float:
     """Have one round done; return how long it took, as the gateway itself has it on record."""
     query = "SELECT round_at, round_seconds FROM gateway_app_registrystatus"
-    before, _ = _read(run, query)
-    manage = (str(BIN / "python"), str(ROOT / "manage.py"))
-    sending = run.run(*manage, "bus_send", _GATEWAY, HEALTH_ROUND, **_environment(run))
-    if sending.wait(READY_SECONDS):
-        raise Failed(f"no round could be asked for: {sending.log.read_text()[-400:]}")
+    before, _ = read(run, query)
+    command(run, HEALTH_ROUND)
 
     def found() -> float | None:
-        round_at, seconds = _read(run, query)
+        round_at, seconds = read(run, query)
         return float(seconds) if round_at != before else None
 
-    return _eventually(None, found)
+    return eventually(None, found)
 
 
 def _check(run: Measurement, living: int) -> None:
@@ -146,7 +129,7 @@ def _check(run: Measurement, living: int) -> None:
     Raises:
         Failed: they did not.
     """
-    answered, reached = _read(
+    answered, reached = read(
         run,
         "SELECT (SELECT count(*) FROM gateway_app_service"
         """ WHERE name LIKE 's%' AND last_health_json LIKE '{"state": "UP"%'),"""
@@ -155,39 +138,3 @@ def _check(run: Measurement, living: int) -> None:
     )
     if (answered, reached) != (living, living):
         raise Failed(f"{living} live: {answered} answered by message, {reached} over HTTP")
-
-
-def _environment(run: Measurement) -> dict[str, str]:
-    return {
-        "BROKER_URL": run.broker_url,
-        "VAR_DIR": str(run.folder),
-        "MESSAGING_NAMESPACE": run.namespace,
-        "DJANGO_SETTINGS_MODULE": "gateway_app.settings",
-        "DJANGO_DEBUG": "0",
-        "DJANGO_TLS": "0",
-        "DJANGO_SECRET_KEY": "of a benchmark",
-        # Clients without tokens, and instances on this host.
-        "MESSAGING_HTTP_AUTH": "none",
-        "MESSAGING_UPSTREAM_NETWORKS": "127.0.0.0/8, ::1",
-        "C_FORCE_ROOT": "1",
-    }
-
-
-def _read(run: Measurement, query: str, *parameters: str) -> Any:
-    with closing(sqlite3.connect(run.database)) as db:
-        return db.execute(query, parameters).fetchone()
-
-
-def _eventually(process: Process | None, look: Callable[[], T | None]) -> T:
-    """Return the first answer that is one.
-
-    Raises:
-        Failed: none came in time, or the process ended.
-    """
-    ends_at = SYSTEM_CLOCK.monotonic() + READY_SECONDS
-    while not (answer := look()):
-        is_over = process is not None and not process.is_running()
-        if is_over or SYSTEM_CLOCK.monotonic() > ends_at:
-            raise Failed(process.log.read_text()[-400:] if process else "a round did not end")
-        SYSTEM_CLOCK.sleep(0.02)
-    return answer

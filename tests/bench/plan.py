@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, TypeVar
 
-from tests.bench import gateway, growth, health_round, pages, workloads
+from tests.bench import gateway, growth, health_round, heartbeats, pages, workloads
 from tests.bench.arithmetic import Outcome
 from tests.bench.contestants import BUS, CELERY, CELERY_WITH_DJANGO, Contestant
 from tests.bench.counts import Counts
@@ -186,6 +186,19 @@ def _views(counts: Counts) -> Iterator[list[Case]]:
     ]
 
 
+def _heartbeats(counts: Counts) -> Iterator[list[Case]]:
+    for contestant in BUS[:1] if counts.quick else BUS:
+        yield [
+            Case(
+                workload="W13",
+                variant=f"{number:,} instances",
+                contestant=contestant,
+                measure=partial(heartbeats.of_instances, instances=number, counts=counts),
+            )
+            for number in counts.instances
+        ]
+
+
 def _switched(workload: str, variable: str, on: str, off: str) -> Plan:
     """W1 with a variable of the environment, against the same without."""
 
@@ -223,6 +236,7 @@ _PLANS: Final[dict[str, Plan]] = {
     "W10": _http,
     "W11": _rounds,
     "W12": _views,
+    "W13": _heartbeats,
     "EVENTS": _switched("EVENTS", "BENCH_EVENTS", on="1", off="0"),
     "SIGNED": _switched("SIGNED", "MESSAGING_SIGNING_KEYS", on=f"bench:{'b' * 40}", off=""),
 }

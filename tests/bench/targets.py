@@ -98,6 +98,7 @@ TARGETS: Final = (
     Target(workload="W11", metric="peak_mb", at_most=FLAT),
     Target(workload="W12", metric="publish_us", at_most=1.05),
     Target(workload="W12", metric="handle_us", at_most=1.05),
+    Target(workload="W13", metric="cpu_us", at_most=FLAT),
     Target(workload="EVENTS", at_least=0.85),
 )
 

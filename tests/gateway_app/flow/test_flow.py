@@ -39,7 +39,7 @@ def a_row(at: datetime = NOW, **changes: Any) -> dict[str, Any]:
 
 
 def keep(target: str, said: Any, now: datetime) -> None:
-    samples.keep(target, said, uuid.uuid4().hex, now)
+    samples.keep(samples.sample_of(target, said, uuid.uuid4().hex, now))
 
 
 def stored(resolution: Resolution) -> dict[tuple[datetime, Edge], Any]:
@@ -187,7 +187,7 @@ def test_what_is_too_old_goes_and_what_is_not_added_yet_stays() -> None:
 
 def test_a_heartbeat_that_is_delivered_again_counts_once() -> None:
     for _ in range(2):
-        samples.keep("billing", [a_row()], "one-message", NOW)
+        samples.keep(samples.sample_of("billing", [a_row()], "one-message", NOW))
     assert FlowSample.objects.count() == 1
 
 

@@ -34,9 +34,8 @@ def call(*arguments: str) -> str:
 
 def keep(*said: dict[str, Any], seconds_ago: float = 10.0) -> None:
     at = utc_now() - timedelta(seconds=seconds_ago)
-    samples.keep(
-        "billing", [{**row, "at": int(at.timestamp())} for row in said], uuid.uuid4().hex, at
-    )
+    rows = [{**row, "at": int(at.timestamp())} for row in said]
+    samples.keep(samples.sample_of("billing", rows, uuid.uuid4().hex, at))
 
 
 def test_services_with_what_waits_and_what_fails_first() -> None:
