@@ -41,8 +41,13 @@ def of_instances(run: Measurement, instances: int, counts: Counts) -> Outcome:
     if sender.wait(run.budget_seconds):
         raise Failed(sender.log.read_text()[-400:])
     worker = begin(run)
-    rate, cpu = _drain(run, worker, turns * instances)
-    oldest, busy = _paced(run, worker, instances, counts.heartbeat_turns)
+    bus = MessageBus(MessagingConfig(broker_url=run.broker_url, namespace=run.namespace))
+    try:
+        rate, cpu = _drain(bus, worker, turns * instances)
+        oldest, busy = _paced(run, worker, instances, counts.heartbeat_turns)
+        _wait_until(bus, worker, 0)  # it may not keep up
+    finally:
+        bus.close()
     return Outcome(
         {
             "heartbeats_s": rate,
@@ -73,27 +78,26 @@ def _send(run: Measurement, instances: int, turns: int, every_seconds: float) ->
     )
 
 
-def _drain(run: Measurement, worker: Process, waiting: int) -> tuple[float, float]:
+def _drain(bus: MessageBus, worker: Process, waiting: int) -> tuple[float, float]:
     """Return how many were taken a second, and the CPU seconds of each."""
-    bus = MessageBus(MessagingConfig(broker_url=run.broker_url, namespace=run.namespace))
-    queue = bus.topology.queue_name(GATEWAY)
-    marks: list[tuple[int, float, float]] = []
-    try:
-        for left in (waiting * (1 - _EDGE), waiting * _EDGE):
-
-            def below(most: float = left) -> tuple[int, float, float] | None:
-                with bus.publisher() as publisher:
-                    length = publisher.queue_length(queue) or 0
-                now = SYSTEM_CLOCK.monotonic()
-                return (length, now, usage.cpu_seconds(worker.pid)) if length <= most else None
-
-            marks.append(eventually(worker, below))
-    finally:
-        bus.close()
-    (more, began, cpu_before), (less, ended, cpu) = marks
+    more, began, cpu_before = _wait_until(bus, worker, waiting * (1 - _EDGE))
+    less, ended, cpu = _wait_until(bus, worker, waiting * _EDGE)
     if more == less:
         raise Failed("too few heartbeats for a rate")
     return (more - less) / (ended - began), (cpu - cpu_before) / (more - less)
+
+
+def _wait_until(bus: MessageBus, worker: Process, most: float) -> tuple[int, float, float]:
+    """Wait until no more wait; return how many do, when, and the CPU that it took so far."""
+    queue = bus.topology.queue_name(GATEWAY)
+
+    def is_short() -> tuple[int, float, float] | None:
+        with bus.publisher() as publisher:
+            length = publisher.queue_length(queue) or 0
+        now = SYSTEM_CLOCK.monotonic()
+        return (length, now, usage.cpu_seconds(worker.pid)) if length <= most else None
+
+    return eventually(worker, is_short)
 
 
 def _paced(run: Measurement, worker: Process, instances: int, turns: int) -> tuple[float, float]:
