@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple, TypeVar
 
@@ -26,6 +26,8 @@ HOURS_DAYS: Final = 90
 #: than those take, some 50 ms.
 AT_ONCE: Final = 100
 ROWS_AT_ONCE: Final = 500
+#: Samples among which those of one service are looked for, so that they change its rows once.
+LOOKED_AT: Final = 20_000
 #: Kinds of messages that are told apart of one service in a minute or hour; what has no room is
 #: counted without its source and type. Types with ids in them would be without number.
 MOST_EDGES: Final = 200
@@ -51,8 +53,11 @@ def add_up(now: datetime) -> int:
     """
     Lease.objects.get_or_create(role=_ROLE, defaults={"expires_at": now})
     added = 0
-    while (some := _add_some()) is not None:
-        added += some
+    while waiting := _waiting():
+        while waiting:
+            read = _read(waiting[:AT_ONCE])
+            added += _add(read)
+            del waiting[: len(read)]
     return added
 
 
@@ -77,15 +82,18 @@ def sweep(now: datetime) -> None:
         overall.sweep(resolution, before)
 
 
-def _add_some() -> int | None:
-    """Add a few samples, the oldest first; return how many, or None where there is none left."""
-    read = _some()
-    if not read:
-        return None
+def _waiting() -> list[int]:
+    """Return the oldest samples that are not added, each service's beside each other."""
+    found = FlowSample.objects.filter(is_added=False).order_by("pk")
+    targets = list(found.values_list("target", "pk")[:LOOKED_AT])
+    return [key for _, key in sorted(targets)]
+
+
+def _add(read: Mapping[int, Sequence[Row]]) -> int:
+    """Add samples, unless another one has meanwhile; return how many."""
     with write_transaction(to_disk=False):
         if connection.vendor != "sqlite":  # there is one writer at a time anyway
             Lease.objects.select_for_update().get(role=_ROLE)
-        # Another one may have added some of them meanwhile.
         new = FlowSample.objects.filter(pk__in=list(read), is_added=False)
         keys = list(new.values_list("pk", flat=True))
         _put(_sums(row for key in keys for row in read[key]))
@@ -93,18 +101,22 @@ def _add_some() -> int | None:
     return len(keys)
 
 
-def _some() -> dict[int, list[Row]]:
-    """Return the rows of the oldest samples that are not added, by primary key."""
+def _read(keys: Sequence[int]) -> dict[int, list[Row]]:
+    """Return the rows of samples by primary key: of the first ones, if they have very many."""
+    samples = FlowSample.objects.in_bulk(keys)
     read: dict[int, list[Row]] = {}
     count = 0
-    for sample in FlowSample.objects.filter(is_added=False).order_by("pk")[:AT_ONCE]:
+    for key in keys:
+        read[key] = []
+        sample = samples.get(key)
+        if sample is None:
+            continue  # too old, and removed
         try:
-            read[sample.pk] = list(rows.from_text(sample.target, sample.rows_json))
+            read[key] = list(rows.from_text(sample.target, sample.rows_json))
         except (TypeError, ValueError):
             # It must not keep the others from being added, now and for ever.
             logger.exception("a sample of %s cannot be read and is left out", sample.target)
-            read[sample.pk] = []
-        count += len(read[sample.pk])
+        count += len(read[key])
         if count >= ROWS_AT_ONCE:
             break
     return read
