@@ -20,6 +20,8 @@ TRANSPORT_ALIASES["sqlite"] = "messaging.transport:Transport"
 #: kombu's own stays what ``redis`` names, for whoever else uses it in this process.
 REDIS_TRANSPORT: Final = "redis-bus"
 TRANSPORT_ALIASES[REDIS_TRANSPORT] = "messaging.redis_transport:Transport"
+SENTINEL_TRANSPORT: Final = "sentinel-bus"
+TRANSPORT_ALIASES[SENTINEL_TRANSPORT] = "messaging.redis_transport:SentinelTransport"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,4 +189,4 @@ def profile_for(broker_url: str) -> BrokerProfile:
         )
     profile = PROFILES[_SCHEMES.get(scheme, "other")]
     # Sentinel has a transport of its own, with another way to make clients.
-    return replace(profile, transport=None) if scheme == "sentinel" else profile
+    return replace(profile, transport=SENTINEL_TRANSPORT) if scheme == "sentinel" else profile

@@ -1,10 +1,18 @@
-"""kombu's Redis transport, with one client for each channel instead of one for each command.
+"""kombu's Redis transport, with clients that are kept and deliveries that are told apart.
 
-kombu 5.7 makes a redis-py client, a quarter of a millisecond of Python, for every message that is
-published, taken or acknowledged. A client may be used by all threads: it lends each command a
-connection of the pool.
+**Clients.** kombu 5.7 makes a redis-py client, a quarter of a millisecond of Python, for every
+message that is published, taken or acknowledged. A client may be used by all threads: it lends
+each command a connection of the pool.
+
+**Deliveries.** kombu notes what is not acknowledged under a tag that the *message* got when it was
+published, for all consumers of the database together. All copies of a broadcast have the same: the
+first service that acknowledges its copy takes the note of all others away, so that a worker that
+dies then, or gives its copy back, loses it. And what is given back goes where it was published to:
+to every service once more. Here each delivery has a tag of its own, and goes back to the queue
+that it came from.
 """
 
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -66,7 +74,23 @@ class Channel(_redis.Channel):
             return None
 
 
-class Transport(_redis.Transport):
-    """kombu's, with that channel."""
+class _Deliveries:
+    """What a transport makes of each message that it hands to a consumer."""
+
+    def _deliver(self, message: Any, queue: str) -> None:
+        properties = message.get("properties") if isinstance(message, dict) else None
+        # What is not written as kombu does it the worker parks, as far as that can be read.
+        if isinstance(properties, dict) and isinstance(properties.get("delivery_info"), dict):
+            properties["delivery_info"] |= {"exchange": "", "routing_key": queue}
+            properties["delivery_tag"] = str(uuid.uuid4())
+        super()._deliver(message, queue)  # type: ignore[misc]
+
+
+class Transport(_Deliveries, _redis.Transport):
+    """kombu's, with that channel and those deliveries."""
 
     Channel = Channel
+
+
+class SentinelTransport(_Deliveries, _redis.SentinelTransport):
+    """kombu's for Redis Sentinel, which makes its clients by itself, with those deliveries."""

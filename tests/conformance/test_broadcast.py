@@ -60,3 +60,20 @@ def test_patterns_match_as_amqp_topics_do(
         eventually(lambda: journal.lines(event="handled", id=message_id))
     assert bool(journal.lines(event="begun", id=message_id)) is is_subscribed
     assert any(matches(p, message_type) for p in ("topic.*.end", "document.#")) is is_subscribed
+
+
+@pytest.mark.promise("another worker has what a killed one held")
+def test_a_killed_workers_copy_of_a_broadcast_comes_again_though_others_have_handled_theirs(
+    installation: Installation,
+) -> None:
+    killed = installation.start_worker("slow", patterns=("document.*",), PROBE_SLOWLY="60")
+    installation.start_worker("quick", patterns=("document.*",))
+    message_id = installation.communicator().broadcast("document.created", {})
+    slow, quick = installation.journal("slow"), installation.journal("quick")
+    eventually(lambda: slow.lines(event="begun", id=message_id))
+    eventually(lambda: quick.lines(event="handled", id=message_id))
+    killed.kill()
+    installation.start_worker("slow", patterns=("document.*",))
+    within = installation.features.recovery_seconds + 10
+    eventually(lambda: slow.lines(event="handled", id=message_id), within)
+    assert len(quick.lines(event="begun", id=message_id)) == 1

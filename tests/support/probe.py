@@ -1,7 +1,8 @@
 """A service whose handlers write down what they do; run by `celery -A tests.support.probe worker`.
 
 PROBE_SERVICE names it, PROBE_PATTERNS lists what else it subscribes to, PROBE_JOURNAL is its file.
-PROBE_HANGS gives it a health check that never ends, PROBE_BROKEN a mistake in one handler.
+PROBE_SLOWLY makes each take so many seconds. PROBE_HANGS gives it a health check that never ends,
+PROBE_BROKEN a mistake in one handler.
 """
 
 import os
@@ -71,8 +72,11 @@ def record(data: Any, message: Envelope) -> None:
         causation_id=message.causation_id,
         headers=dict(message.headers),
     )
-    if isinstance(data, dict) and data.get("seconds"):
-        SYSTEM_CLOCK.sleep(data["seconds"])
+    seconds = os.environ.get("PROBE_SLOWLY") or (
+        data.get("seconds") if isinstance(data, dict) else None
+    )
+    if seconds:
+        SYSTEM_CLOCK.sleep(float(seconds))
     journal.write(event="handled", id=message.id, type=message.type, data=data)
 
 
