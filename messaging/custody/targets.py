@@ -49,7 +49,8 @@ class Targets:
     def _ask_progress(self, target: str, now: datetime) -> Progress:
         patience = timedelta(seconds=PATIENCE * self._bus.config.receipt_timeout_seconds)
         rows = list(
-            OutboxMessage.objects.filter(target=target, told_at__gte=now - patience)
+            # What a clock that has jumped back has dated says nothing of the present.
+            OutboxMessage.objects.filter(target=target, told_at__range=(now - patience, now))
             .order_by("-told_at")
             .values_list("told_at", "first_published_at")[:LOOKED_AT]
         )

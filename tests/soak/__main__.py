@@ -20,6 +20,7 @@ from tests.soak import report
 from tests.soak.evidence import gather
 from tests.soak.faults import FLOOD, Fault, catalogue
 from tests.soak.growth import file_trends, memory_trends
+from tests.soak.names import CLOCK_JUMPS
 from tests.soak.observing import Observer
 from tests.soak.plot import picture
 from tests.soak.resting import come_to_rest
@@ -33,8 +34,6 @@ _CALM_SECONDS: Final = 6.0
 #: For a send that waits for the database, and for what is not confirmed yet.
 _SENDER_SECONDS: Final = 60.0
 _REST_SECONDS: Final = 300.0
-#: Beside those that a broker or a user stands in the way of.
-_NEVER: Final = {"clock jump": "it takes libfaketime, which is not among what the project needs"}
 
 
 def main() -> int:
@@ -53,7 +52,8 @@ def main() -> int:
 
 def _soak(options: argparse.Namespace, folder: Path) -> bool:
     broken: list[str] = []
-    with World(options.broker, folder, options.minutes) as world:
+    has_clocks = not options.faults or not set(CLOCK_JUMPS).isdisjoint(options.faults)
+    with World(options.broker, folder, options.minutes, has_clocks=has_clocks) as world:
         faults, left_out = _possible(world, catalogue(options.flood), options.faults)
         observer, turns = Observer(world), Turns(world, faults, options.calm)
         world.begin_traffic(options.rate)
@@ -98,7 +98,7 @@ def _possible(
     world: World, faults: tuple[Fault, ...], wanted: tuple[str, ...]
 ) -> tuple[list[Fault], dict[str, str]]:
     """Return the faults that can happen, and why the others cannot."""
-    left_out = dict(_NEVER)
+    left_out = {}
     possible = []
     for fault in faults:
         if wanted and fault.name not in wanted:

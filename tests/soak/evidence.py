@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.soak.names import SERVICES, effects_table
+from tests.soak.names import CLOCK_JUMPS, JUMP_SECONDS, SERVICES, effects_table
 from tests.soak.records import Sending
 from tests.soak.supervising import Ended
 from tests.soak.turns import Span
@@ -89,6 +89,13 @@ def letters_of(database: sqlite3.Connection) -> list[Letter]:
     ]
 
 
+def instants(letter: Letter, spans: list[Span]) -> list[float]:
+    """Return when it may have been written: by a clock that was right, or by one ahead."""
+    ahead = letter.at - JUMP_SECONDS
+    was_ahead = any(span.name in CLOCK_JUMPS and span.meets(ahead, ahead) for span in spans)
+    return [letter.at, *([ahead] if was_ahead else [])]
+
+
 def open_rows(database: sqlite3.Connection) -> int:
     """Return how many messages somebody still has to act for."""
     (outbox,) = database.execute(
@@ -96,6 +103,18 @@ def open_rows(database: sqlite3.Connection) -> int:
     ).fetchone()
     (inbox,) = database.execute(
         "SELECT count(*) FROM messaging_inboxmessage WHERE due_at IS NOT NULL"
+    ).fetchone()
+    return int(outbox + inbox)
+
+
+def rows_due_after(database: sqlite3.Connection, instant: float) -> int:
+    """Return how many messages somebody has to act for only after an instant."""
+    text = datetime.fromtimestamp(instant, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    (outbox,) = database.execute(
+        "SELECT count(*) FROM messaging_outboxmessage WHERE due_at > ?", (text,)
+    ).fetchone()
+    (inbox,) = database.execute(
+        "SELECT count(*) FROM messaging_inboxmessage WHERE due_at > ?", (text,)
     ).fetchone()
     return int(outbox + inbox)
 

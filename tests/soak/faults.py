@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from messaging.clock import SYSTEM_CLOCK
+from tests.soak.names import CLOCK_JUMP, CLOCK_JUMP_OF_ALL, JUMP_SECONDS
 from tests.soak.world import BEAT, GATEWAY_WORKER, WEB, World
 from tests.support.outage import wipe
 from tests.support.processes import ROOT
@@ -150,6 +151,25 @@ def _network_cut(world: World, _chance: random.Random) -> Iterator[str]:
         world.proxy.mend()
 
 
+@contextmanager
+def _clock_jump(world: World, chance: random.Random) -> Iterator[str]:
+    name = chance.choice(world.workers())
+    world.clocks.set(name, JUMP_SECONDS)
+    try:
+        yield f"{name} is {JUMP_SECONDS} s ahead, and goes back"
+    finally:
+        world.clocks.set(name, 0)
+
+
+@contextmanager
+def _clock_jump_of_all(world: World, _chance: random.Random) -> Iterator[str]:
+    world.put_clocks_ahead()
+    try:
+        yield f"all but the sender are {JUMP_SECONDS} s ahead, and go back"
+    finally:
+        world.put_clocks_ahead(0)
+
+
 def _flood(count: int) -> Happening:
     @contextmanager
     def flood(world: World, _chance: random.Random) -> Iterator[str]:
@@ -176,13 +196,17 @@ def _needs_disk(world: World) -> str:
     return "" if world.has_own_disk else "this user may not mount a disk of limited size"
 
 
+def _needs_clocks(world: World) -> str:
+    return world.clocks.obstacle
+
+
 def catalogue(flood: int = FLOOD) -> tuple[Fault, ...]:
     """Return every fault there is."""
 
     def killed(name: str) -> Happening:
         return lambda world, _chance: _killed(world, name)
 
-    server, network = _needs_server, _needs_network
+    server, network, clocks = _needs_server, _needs_network, _needs_clocks
     return (
         Fault(name="worker killed", happen=_kill_worker, seconds=4),
         Fault(name="gateway worker killed", happen=killed(GATEWAY_WORKER), seconds=4),
@@ -196,5 +220,7 @@ def catalogue(flood: int = FLOOD) -> tuple[Fault, ...]:
         Fault(name="disk full", happen=_disk_full, seconds=10, obstacle=_needs_disk),
         Fault(name="network slow", happen=_network_slow, seconds=10, obstacle=network),
         Fault(name="network cut", happen=_network_cut, seconds=8, obstacle=network),
+        Fault(name=CLOCK_JUMP, happen=_clock_jump, seconds=10, obstacle=clocks),
+        Fault(name=CLOCK_JUMP_OF_ALL, happen=_clock_jump_of_all, seconds=10, obstacle=clocks),
         Fault(name="flood", happen=_flood(flood), seconds=1),
     )

@@ -9,6 +9,12 @@ SLOW: Final = "slow"
 SERVICES: Final = (STEADY, SHAKY, SLOW)
 WORKERS_EACH: Final = 2
 
+#: Faults that put clocks ahead, and by how much.
+CLOCK_JUMP: Final = "clock jump"
+CLOCK_JUMP_OF_ALL: Final = "clock jump of all"
+CLOCK_JUMPS: Final = (CLOCK_JUMP, CLOCK_JUMP_OF_ALL)
+JUMP_SECONDS: Final = 3600
+
 #: Commands. The effect of the first is in one transaction with the record that it is handled.
 ONCE: Final = "soak.once"
 PLAIN: Final = "soak.plain"

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from tests.soak.evidence import Evidence, Letter, missing
+from tests.soak.evidence import Evidence, Letter, instants, missing
 from tests.soak.growth import Trend
 from tests.soak.records import Sending
 from tests.soak.turns import Span
@@ -245,7 +245,10 @@ def _letter_is_explained(evidence: Evidence, letter: Letter) -> bool:
     names = explains.get(letter.reason, ())
     if letter.reason == "attempts_exhausted" and "NowAndThen" in letter.error:
         return False  # it fails twice, and is tried far more often
-    return _explained(evidence, letter.at - _AFTERMATH_SECONDS, letter.at, names)
+    return any(
+        _explained(evidence, at - _AFTERMATH_SECONDS, at, names)
+        for at in instants(letter, evidence.spans)
+    )
 
 
 def _processes(evidence: Evidence) -> Check:

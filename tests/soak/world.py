@@ -11,7 +11,8 @@ from typing import Final, Self
 import httpx
 
 from gateway_app.preconditions import free_port
-from tests.soak.names import SERVICES, WORKERS_EACH, effects_table
+from tests.soak.clocks import Clocks
+from tests.soak.names import JUMP_SECONDS, SERVICES, WORKERS_EACH, effects_table
 from tests.soak.records import Sending, read
 from tests.soak.servers import server_for
 from tests.soak.supervising import Supervisor
@@ -19,7 +20,7 @@ from tests.support.brokers import BROKERS
 from tests.support.forked import ForkedProcess, run
 from tests.support.installation import Installation
 from tests.support.outage import Proxy
-from tests.support.processes import Process
+from tests.support.processes import BIN, Process
 from tests.support.waiting import eventually
 
 #: Shorter than in life, so that a fault and its end fit into a minute.
@@ -50,19 +51,26 @@ class World:
         broker: ``sqlite``, ``redis`` or ``amqp``.
         report: the folder for logs and whatever is to stay.
         minutes: how long it is going to be; the limited disk is as large as that needs.
+        has_clocks: whether each process is to have a wall clock of its own, where that is
+            possible. Such a process cannot be forked from one that has the libraries loaded.
     """
 
-    def __init__(self, broker: str, report: Path, minutes: float) -> None:
+    def __init__(
+        self, broker: str, report: Path, minutes: float, *, has_clocks: bool = False
+    ) -> None:
         self.broker, self.report = broker, report
         self.logs = report / "log"
         self.logs.mkdir()
         self._megabytes = int(_DISK_MB + _DISK_MB_A_MINUTE * minutes)
+        self._has_clocks = has_clocks
         self._ends = ExitStack()
 
     def __enter__(self) -> Self:
         with ExitStack() as ends:
             folder = Path(tempfile.mkdtemp(prefix="bus-soak-"))
             ends.callback(shutil.rmtree, folder, ignore_errors=True)
+            #: Of the installation's processes; the sender has the host's, which is right.
+            self.clocks = Clocks(folder / "clocks")
             self.var_dir = folder / "var"
             self.var_dir.mkdir(mode=0o700)
             #: Whether VAR_DIR is a disk of its own that can be filled.
@@ -100,6 +108,12 @@ class World:
     def workers(self) -> list[str]:
         """Return the processes that handle messages of the services."""
         return [name for name in self.supervisor.names() if name.startswith(SERVICES)]
+
+    def put_clocks_ahead(self, seconds: int = JUMP_SECONDS) -> None:
+        """Have the clock of every process of the installation so far ahead; 0: right again."""
+        for name in self.supervisor.names():
+            if name != TRAFFIC:
+                self.clocks.set(name, seconds)
 
     def begin_traffic(self, rate: float) -> None:
         self.supervisor.start(TRAFFIC, lambda: self.start_traffic(TRAFFIC, SOAK_RATE=str(rate)))
@@ -171,7 +185,17 @@ class World:
             return False
 
     def _keep(self, name: str, *command: str, **env: str) -> None:
-        self.supervisor.start(name, lambda: self._run(name, *command, **env))
+        clock = self.clocks.environment(name) if self._has_clocks else {}
+        run = self._run_preloaded if clock else self._run
+        self.supervisor.start(name, lambda: run(name, *command, **env, **clock))
+
+    def _run_preloaded(self, name: str, program: str, *arguments: str, **env: str) -> Process:
+        # A library is preloaded when a program begins; a forked one has begun long before.
+        return Process(
+            *(str(BIN / program), *arguments),
+            env=self.installation.environment(**env),
+            log=self.logs / f"{name}.log",
+        )
 
     def _run(self, name: str, *command: str, **env: str) -> Process:
         # Logs are elsewhere than what the installation keeps: its disk may be full.
