@@ -37,12 +37,13 @@ run: $(SETUP) ## Run gateway, beat, Flower and all services here until Ctrl-C
 	@$(BIN)/python manage.py run_stack
 
 test: $(SETUP) ## Run all tests; REQUIRE_BROKERS=1 fails where RabbitMQ or Redis is missing
-	$(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist worksteal --ignore tests/browser
+	$(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist worksteal --ignore tests/browser \
+		--ignore tests/postgres
 	$(BIN)/python -m pytest -q -n $(BROWSER_PROCESSES) --dist worksteal tests/browser
 
 test-postgres: $(SETUP) ## Run the tests of what the database keeps on a PostgreSQL of their own
 	.ci/with-postgres $(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist worksteal \
-		tests/gateway_app tests/unit/custody
+		tests/gateway_app tests/unit/custody tests/postgres
 
 check: $(SETUP_CHECK) ## Check format, lint, types, import layers and known dangers
 	$(BIN)/ruff format --check .

@@ -5,7 +5,7 @@ Redis transport serves 0 first and sorts into four steps; the embedded broker fo
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -34,6 +34,8 @@ class BrokerProfile:
     priorities: Mapping[MessagePriority, int]
     #: ``x-max-priority`` of every work queue; None where the broker knows no such argument.
     max_priority: int | None
+    #: Arguments of every queue that lasts.
+    queue_arguments: Mapping[str, Any] = field(default_factory=dict)
     #: Whether topic exchanges follow AMQP exactly (see `patterns.without_empty_hashes`).
     exact_topics: bool
     #: Whether publishing to nowhere is an error (``mandatory``).
@@ -164,6 +166,15 @@ PROFILES: Final[Mapping[str, BrokerProfile]] = {
     )
 }
 
+#: Quorum queues refuse priorities, and a consumer's prefetch cannot change while it consumes. The
+#: limit of deliveries is out of reach: without one RabbitMQ 4 drops a message after twenty, and
+#: with -1, which is none for 4, RabbitMQ 3.10 drops it after the first.
+_QUORUM: Final[Mapping[str, Any]] = {
+    "max_priority": None,
+    "requeues_in_front": False,
+    "queue_arguments": {"x-queue-type": "quorum", "x-delivery-limit": 1_000_000_000},
+}
+
 _SCHEMES: Final = {
     "sqlite": "sqlite",
     "amqp": "amqp",
@@ -173,6 +184,17 @@ _SCHEMES: Final = {
     "rediss": "redis",
     "sentinel": "redis",
 }
+
+
+def profile_of(config: MessagingConfig) -> BrokerProfile:
+    """Return what is known about the broker of a configuration, and wanted of it.
+
+    Raises:
+        ConfigurationError: as `profile_for`.
+    """
+    profile = profile_for(config.broker_url)
+    is_quorum = profile.name == "amqp" and config.rabbitmq_queues == "quorum"
+    return replace(profile, **_QUORUM) if is_quorum else profile
 
 
 def profile_for(broker_url: str) -> BrokerProfile:

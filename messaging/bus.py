@@ -10,7 +10,7 @@ from kombu import Connection
 
 from messaging import codec
 from messaging.batches import BatchPublisher, Copy
-from messaging.brokers import profile_for
+from messaging.brokers import profile_of
 from messaging.clock import SYSTEM_CLOCK, Clock
 from messaging.config import MessagingConfig
 from messaging.custody.down import DownTargets
@@ -52,7 +52,7 @@ class MessageBus:
     def __init__(self, config: MessagingConfig, clock: Clock = SYSTEM_CLOCK) -> None:
         self.config = config
         self.clock = clock
-        self.profile = profile_for(config.broker_url)
+        self.profile = profile_of(config)
         self.topology = Topology(config, self.profile)
         #: Signs what is sent and checks what comes; false where nothing is signed.
         self.keyring = Keyring.parse(

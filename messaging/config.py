@@ -14,6 +14,7 @@ from messaging.signing import Keyring
 WORKER_POOLS = ("threads", "prefork", "solo")
 LEDGERS = ("critical", "all")
 QUEUE_FULL = ("refuse", "park")
+RABBITMQ_QUEUES = ("classic", "quorum")
 TELEMETRY = ("", "opentelemetry")
 
 
@@ -130,6 +131,9 @@ class MessagingConfig:
     lease_seconds: float = 60.0
     #: Embedded broker: waiting this long moves a message up one priority; 0 turns it off.
     ageing_seconds: float = 60.0
+    #: RabbitMQ: ``quorum``, where its nodes keep copies of all queues that last, on RabbitMQ 3.10
+    #: and later; they have no priorities (docs/production.md). ``classic``: one node each.
+    rabbitmq_queues: str = "classic"
     #: Redis: what a killed worker held comes back after this. Longer than any handler runs,
     #: or Redis hands the message to a second worker meanwhile.
     redis_visibility_timeout_seconds: int = 600
@@ -171,14 +175,9 @@ class MessagingConfig:
         if self.namespace and not is_service_name(self.namespace):
             raise _wrong("namespace", "expected letters, digits, - and _", self.namespace)
         Keyring.parse(self.signing_keys, unsigned_until=self.unsigned_until)
-        if self.worker_pool not in WORKER_POOLS:
-            raise _wrong("worker_pool", f"expected one of {WORKER_POOLS}", self.worker_pool)
-        if self.ledger not in LEDGERS:
-            raise _wrong("ledger", f"expected one of {LEDGERS}", self.ledger)
-        if self.telemetry not in TELEMETRY:
-            raise _wrong("telemetry", f"expected one of {TELEMETRY}", self.telemetry)
-        if self.queue_full not in QUEUE_FULL:
-            raise _wrong("queue_full", f"expected one of {QUEUE_FULL}", self.queue_full)
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise _wrong(name, f"expected one of {choices}", getattr(self, name))
         if self.http_auth and self.http_auth not in AUTH:
             raise _wrong("http_auth", f"expected one of {AUTH} or nothing", self.http_auth)
         for network in filter(None, map(str.strip, self.upstream_networks.split(","))):
@@ -200,6 +199,13 @@ class MessagingConfig:
             )
 
 
+_CHOICES = {
+    "worker_pool": WORKER_POOLS,
+    "ledger": LEDGERS,
+    "telemetry": TELEMETRY,
+    "queue_full": QUEUE_FULL,
+    "rabbitmq_queues": RABBITMQ_QUEUES,
+}
 _POSITIVE = (
     "heartbeat_seconds",
     "suspect_seconds",

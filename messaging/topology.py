@@ -85,13 +85,11 @@ class Topology:
 
     def custody_queue(self, service: str) -> Queue:
         """Return where a service gets receipts for what it sent, and questions."""
-        name = f"{self.queue_name(service)}.custody"
-        return Queue(name, durable=True, routing_key=name)
+        return self._lasting(f"{self.queue_name(service)}.custody")
 
     def epoch_queue(self, epoch: str) -> Queue:
         """Return the queue whose one message says that the broker still has what it had."""
-        name = f"{self._prefix}bus.epoch.{epoch}"
-        return Queue(name, durable=True, routing_key=name)
+        return self._lasting(f"{self._prefix}bus.epoch.{epoch}")
 
     def reply_queue(self, name: str) -> Queue:
         """Return a reply queue: gone with the connection that declared it, or soon after."""
@@ -118,10 +116,15 @@ class Topology:
             routing_key=name,
         )
 
+    def _lasting(self, name: str) -> Queue:
+        arguments = dict(self.profile.queue_arguments)
+        return Queue(name, durable=True, routing_key=name, queue_arguments=arguments)
+
     def _work_queue_options(self, service: str) -> dict[str, Any]:
         return {
             "durable": True,
             "max_priority": self.profile.max_priority,
+            "queue_arguments": dict(self.profile.queue_arguments),
             "routing_key": self.queue_name(service),
         }
 

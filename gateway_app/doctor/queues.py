@@ -18,7 +18,7 @@ def look() -> Iterator[Finding]:
     """Yield what is wrong with the queues of services, also of those that nobody knows."""
     bus = communicator.bus
     known = {*Service.objects.values_list("name", flat=True), communicator.name}
-    if bus.profile.max_priority is not None:
+    if bus.profile.name == "amqp":
         yield from _arguments(bus, known)
     yield from _waiting(bus, known)
 

@@ -62,7 +62,7 @@ def test_patterns_match_as_amqp_topics_do(
     assert any(matches(p, message_type) for p in ("topic.*.end", "document.#")) is is_subscribed
 
 
-@pytest.mark.promise("another worker has what a killed one held")
+@pytest.mark.promise("…its copy of a broadcast as well, though other services have handled theirs")
 def test_a_killed_workers_copy_of_a_broadcast_comes_again_though_others_have_handled_theirs(
     installation: Installation,
 ) -> None:
