@@ -17,7 +17,7 @@ from messaging.custody.hot import BEGIN_RUN, horizon_of
 from messaging.custody.inbox import Run
 from messaging.custody.outbox import Key
 from messaging.custody.owner import is_dead, this_process
-from messaging.custody.runs import LEASE_SECONDS, RUNS
+from messaging.custody.runs import LEASE_SECONDS, LEASES, RUNS
 from messaging.database_threads import write_transaction
 from messaging.deadletter import DeadLetterReason
 from messaging.envelope import Envelope, utc_now
@@ -287,7 +287,7 @@ def _reopen(row: InboxMessage, envelope: Envelope) -> None:
 
 
 def _is_over(row: InboxMessage) -> bool:
-    return row.due_at is not None and row.due_at <= utc_now()
+    return row.due_at is not None and row.due_at <= LEASES.now()
 
 
 def _is_expired(envelope: Envelope) -> bool:

@@ -17,6 +17,7 @@ from messaging.custody.link import Link
 from messaging.custody.outbox import ASK_SECONDS, BROKER_AWAY_SECONDS, Key
 from messaging.custody.receipts import Question
 from messaging.custody.retention import Retention
+from messaging.custody.runs import LEASES
 from messaging.custody.sending import Sent, refuse, send
 from messaging.custody.targets import Targets
 from messaging.database_threads import close_database
@@ -243,7 +244,9 @@ class Relay:
     def _publish_inbox(self) -> int:
         max_deaths = self._bus.config.max_worker_deaths
         schedule.end_dead_runs(max_deaths)
-        deliveries = schedule.claim_due(utc_now(), self._targets.queue_length, max_deaths)
+        deliveries = schedule.claim_due(
+            utc_now(), self._targets.queue_length, max_deaths, leases_at=LEASES.now()
+        )
         outgoing = []
         for row in deliveries:
             try:

@@ -11,6 +11,7 @@ from typing import Final
 from django.db.models import F
 
 from messaging.clock import SYSTEM_CLOCK
+from messaging.custody.lease_clock import LeaseClock
 from messaging.database_threads import close_database
 from messaging.envelope import utc_now
 from messaging.forking import after_fork, without_fork
@@ -145,3 +146,4 @@ def _give_back(token: str, row_id: int) -> bool:
 
 #: Of this process.
 RUNS: Final = Runs()
+LEASES: Final = LeaseClock(LEASE_SECONDS)

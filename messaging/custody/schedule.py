@@ -48,7 +48,11 @@ class OwedReceipt:
 
 @without_fork
 def claim_due(
-    now: datetime, queue_length: Callable[[str], int], max_deaths: int
+    now: datetime,
+    queue_length: Callable[[str], int],
+    max_deaths: int,
+    *,
+    leases_at: datetime | None = None,
 ) -> list[DueDelivery]:
     """``waiting | running (lease over) --> ready`` for what is due; to be published.
 
@@ -58,10 +62,13 @@ def claim_due(
         now: the instant.
         queue_length: how many messages wait for a service.
         max_deaths: runs that may end with the death of their process, for the record.
+        leases_at: the instant by which leases are judged, see `lease_clock`; None: now.
     """
-    _keep_for_the_broker(now, max_deaths)
+    leases_at = leases_at or now
+    _keep_for_the_broker(now, leases_at, max_deaths)
     rows = list(
         InboxMessage.objects.filter(due_at__lte=now)
+        .exclude(state=InboxState.RUNNING, due_at__gt=leases_at)
         .exclude(envelope="")
         .order_by("due_at")
         .defer("envelope", "last_error")[:BATCH]
@@ -184,9 +191,11 @@ def _still(row_id: int, now: datetime) -> QuerySet[InboxMessage]:
     return InboxMessage.objects.filter(pk=row_id, state__in=UNENDED, due_at__lte=now)
 
 
-def _keep_for_the_broker(now: datetime, max_deaths: int) -> None:
+def _keep_for_the_broker(now: datetime, leases_at: datetime, max_deaths: int) -> None:
     """A run ended with its process, and only the broker has the message: any delivery runs it."""
-    over = InboxMessage.objects.filter(due_at__lte=now, state=InboxState.RUNNING, envelope="")
+    over = InboxMessage.objects.filter(
+        due_at__lte=leases_at, state=InboxState.RUNNING, envelope=""
+    )
     rows = list(over)
     if rows:
         over.filter(run_token__in=[row.run_token for row in rows]).update(

@@ -161,6 +161,20 @@ def test_a_failure_waits_with_its_payload_and_comes_back_when_due() -> None:
     assert run_of(critical(custodian=None)).attempts == 3
 
 
+def test_a_clock_that_has_jumped_ahead_takes_nobodys_run() -> None:
+    """Its own retries fall due all the same."""
+    for custodian in ("a", None):  # with its payload here, and without
+        run_of(critical(id=f"live-{custodian}", custodian=custodian))
+    inbox.fail(run_of(critical(id="retry")), tries=1, delay_seconds=60, error="no")
+    now = utc_now()
+    ahead = now + timedelta(hours=1)
+    due = schedule.claim_due(ahead, lambda _: 0, 3, leases_at=now)
+    assert len(due) == 1
+    states = InboxMessage.objects.values_list("message_id", "state")
+    assert dict(states) == {"live-a": "running", "live-None": "running", "retry": "ready"}
+    assert not FailedRound.objects.filter(message_id__startswith="live").exists()
+
+
 def test_a_replay_reopens_what_was_parked_and_nothing_else() -> None:
     run = run_of(critical())
     with transaction.atomic():
