@@ -67,6 +67,17 @@ def write_transaction(*, to_disk: bool = True) -> Iterator[None]:
         yield
 
 
+def lone_write() -> contextlib.AbstractContextManager[None]:
+    """Run one statement that need not reach the disk: what it says comes again.
+
+    Only SQLite can say so for one statement; elsewhere it commits by itself, and a transaction
+    would cost two round trips more.
+    """
+    if connection.vendor == "sqlite":
+        return write_transaction(to_disk=False)
+    return contextlib.nullcontext()
+
+
 @contextmanager
 def _unsynced() -> Iterator[None]:
     """Have commits within the block left to the next one that syncs SQLite's log."""

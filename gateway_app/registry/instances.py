@@ -17,7 +17,7 @@ from gateway_app.registry.registrations import Heartbeat, InvalidRegistration, R
 from gateway_app.registry.transitions import Step, changing, serving, take_all
 from gateway_app.registry.verdicts import heard_again
 from messaging.custody.sql import Statement
-from messaging.database_threads import write_transaction
+from messaging.database_threads import lone_write
 from messaging.envelope import utc_now
 from messaging.forking import without_fork
 from messaging.patterns import matches
@@ -105,7 +105,7 @@ def announce(
 ) -> Heard:
     """Note that an instance lives, and what it says of itself. Arguments as with `hear`."""
     while True:  # another turn only where somebody else changed the instance meanwhile
-        with write_transaction(to_disk=False):  # lost in a power cut, it comes again
+        with lone_write():
             is_noted = hear(instance_id, now, load_json=load_json, checks_json=checks_json)
         if is_noted:
             return Heard.KNOWN

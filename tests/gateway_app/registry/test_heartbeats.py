@@ -10,9 +10,8 @@ from django.test.utils import CaptureQueriesContext
 
 from gateway_app import handlers, registry
 from gateway_app.models import HealthRecord, Service
-from gateway_app.registry import instances
 from gateway_app.registry.registrations import Heartbeat, InvalidRegistration
-from messaging import MessageBus, codec
+from messaging import MessageBus, codec, database_threads
 from messaging.database_threads import write_transaction
 from messaging.registration import REGISTRATION_WANTED
 from tests.gateway_app.registry.test_registry import (
@@ -44,7 +43,7 @@ def test_a_heartbeat_is_one_update_that_waits_for_no_disk(monkeypatch: pytest.Mo
         synced.append(to_disk)
         return write_transaction(to_disk=to_disk)
 
-    monkeypatch.setattr(instances, "write_transaction", transaction)
+    monkeypatch.setattr(database_threads, "write_transaction", transaction)
     assert statements_of(lambda: registry.announce("i1", after(5), load_json='{"busy": 1}')) == 1
     assert an_instance().load == {"busy": 1}
     registry.announce("i1", after(10), checks_json=FAILING)
