@@ -16,6 +16,7 @@ from tests.bench import servers
 from tests.bench.arithmetic import Outcome, Values, tail
 from tests.bench.counts import Counts
 from tests.bench.filling import add_service
+from tests.bench.gateway_worker import environment
 from tests.bench.measurement import READY_SECONDS, Failed, Measurement
 from tests.support.processes import BIN
 
@@ -151,18 +152,5 @@ def start_gateway(run: Measurement) -> int:
 
 
 def gateway_environment(run: Measurement) -> dict[str, str]:
-    """Return what a process of the gateway is told of a measurement."""
-    return {
-        "BROKER_URL": run.broker_url,
-        "VAR_DIR": str(run.folder),
-        "MESSAGING_NAMESPACE": run.namespace,
-        "DJANGO_SETTINGS_MODULE": "gateway_app.settings",
-        # As in production, and as the other processes here.
-        "DJANGO_DEBUG": "0",
-        "DJANGO_TLS": "0",
-        "DJANGO_SECRET_KEY": "of a benchmark",
-        # Clients without tokens, and instances on this host.
-        "MESSAGING_HTTP_AUTH": "none",
-        "MESSAGING_UPSTREAM_NETWORKS": "127.0.0.0/8, ::1",
-        "DJANGO_ALLOWED_HOSTS": "localhost",
-    }
+    """Return what the gateway's server is told of a measurement."""
+    return {**environment(run), "DJANGO_ALLOWED_HOSTS": "localhost"}

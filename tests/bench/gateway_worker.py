@@ -49,6 +49,7 @@ def environment(run: Measurement) -> dict[str, str]:
         "VAR_DIR": str(run.folder),
         "MESSAGING_NAMESPACE": run.namespace,
         "DJANGO_SETTINGS_MODULE": "gateway_app.settings",
+        # As in production, and as the other processes here.
         "DJANGO_DEBUG": "0",
         "DJANGO_TLS": "0",
         "DJANGO_SECRET_KEY": "of a benchmark",
