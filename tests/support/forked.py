@@ -54,6 +54,8 @@ class _Forked:
     ) -> None:
         streams = (str(given or os.devnull), str(output), str(errors or output))
         self._command = command
+        # Made here, so that whoever started it can read it from the beginning.
+        output.touch()
         self._process = _context.Process(target=_become, args=(tuple(command), env, streams))
         self._process.start()
         assert self._process.pid
