@@ -67,6 +67,9 @@ def test_sending_needs_neither_celery_nor_flower() -> None:
         "docs/security.md",
         "docs/production.md",
         "docs/upgrading.md",
+        "docs/node.md",
+        "docs/wire_protocol.md",
+        "docs/from_celery.md",
     ],
 )
 def test_files_that_documents_name_exist(document: str) -> None:
@@ -80,7 +83,8 @@ def test_files_that_documents_name_exist(document: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "document", ["docs/guarantees.md", "docs/security.md", "docs/upgrading.md"]
+    "document",
+    ["docs/guarantees.md", "docs/security.md", "docs/upgrading.md", "docs/node.md"],
 )
 def test_every_test_that_a_document_names_exists(document: str) -> None:
     text = (ROOT / document).read_text()

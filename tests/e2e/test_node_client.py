@@ -10,7 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 import pytest
 from kombu import Connection
 
-from messaging import RemoteError, codec
+from messaging import RemoteError, ServiceNotFound, codec
 from messaging.envelope import Envelope, MessageKind, MessagePriority, new_message_id, utc_now
 from tests.support.brokers import BROKERS, require
 from tests.support.installation import ROOT, Installation
@@ -217,6 +217,11 @@ def test_a_critical_message_is_handled_once_and_its_sender_is_told(stack: Stack)
     eventually(lambda: outcome(sent) == [("handled", "")], 20, "the receipt")
     eventually(lambda: outcome(refused) == [("parked", "this will never do")], 20, "the receipt")
     assert len(stack.node.lines(event="handled", id=sent)) == 1
+    # A critical broadcast comes as a copy that the gateway answers for.
+    (event,) = stack.installation.send([{"type": "topic.c.end", "priority": "CRITICAL"}])
+    copies = f"{state} AND target = '{SERVICE}'"
+    eventually(lambda: rows.execute(copies, (event,)).fetchall() == [("handled", "")], 20)
+    assert handled(stack.node, event)["priority"] == "CRITICAL"
     # Its sender was not told, and says it again: it is told, and nothing happens twice.
     rows.execute(
         "UPDATE messaging_outboxmessage SET state = 'published', due_at = ?, settled_at = NULL,"
@@ -248,16 +253,32 @@ def test_the_registry_shows_it_and_that_it_has_gone(stack: Stack) -> None:
 
 
 def test_it_connects_again_and_goes_on(stack: Stack) -> None:
+    running = stack.send("slow", {"seconds": 1.0})
+    eventually(lambda: stack.node.lines(event="begun", id=running), 15, "it runs")
+    log = stack.installation.folder / f"{SERVICE}.log"
     stack.proxy.cut()
     waiting = stack.send("work", {"n": 9})
-    asked = stack.installation.folder / f"{SERVICE}.log"
-    eventually(lambda: "no connection to the broker" in asked.read_text(), 15, "it tries")
+    eventually(lambda: "no connection to the broker" in log.read_text(), 15, "it tries")
     stack.proxy.mend()
     assert handled(stack.node, waiting)["data"] == {"n": 9}
     sent = stack.ask_node("send", target="user-service", type="work")
     assert handled(stack.python, sent)
     asks = {"target": "user-service", "type": "echo", "data": 1}
     assert stack.ask_node("ask", **asks) == 1  # on a new reply queue
+    # The broker has brought again what ran all the time; the second copy found it handled.
+    assert handled(stack.node, running)
+    assert len(stack.node.lines(event="begun", id=running)) == 1
+    # Somebody deletes its queue: it is there again, bound to what it was.
+    with Connection(stack.installation.url) as connection:
+        connection.channel().queue_delete(f"{stack.installation.namespace}.{SERVICE}")
+
+    def is_back() -> bool:
+        try:
+            return bool(stack.communicator.request(SERVICE, "echo", 1, timeout=1.0) == 1)
+        except ServiceNotFound:
+            return False
+
+    eventually(is_back, 15, "its queue")
 
 
 def test_a_killed_process_loses_nothing(stack: Stack) -> None:

@@ -4,6 +4,7 @@
  * PROBE_SERVICE names it, PROBE_JOURNAL is its file; with PROBE_HANGS the handler of `hang` never ends.
  */
 import { appendFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Bus, FileInbox, Reject, Retry } from '../../clients/node/bus.js';
 
 const { PROBE_SERVICE, PROBE_JOURNAL, PROBE_HANGS, PROBE_URL } = process.env;
@@ -51,6 +52,11 @@ bus.on(
 bus.on('hang', async (data, message) => {
   note({ event: 'begun', id: message.id });
   if (PROBE_HANGS) await new Promise(() => {});
+  record(data, message);
+});
+bus.on('slow', async (data, message) => {
+  note({ event: 'begun', id: message.id });
+  await sleep(data.seconds * 1000);
   record(data, message);
 });
 bus.on('die', (data, message) => {

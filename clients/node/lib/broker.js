@@ -2,15 +2,13 @@
  * RabbitMQ: one connection that is made again when it breaks, and every fate of a message told apart.
  */
 import amqp from 'amqplib';
-import { EventEmitter } from 'node:events';
 import { randomUUID } from 'node:crypto';
 import { BrokerUnavailable, ConfigurationError, PublishError, PublishUncertain, Unroutable } from './errors.js';
 
 const LEAST_PAUSE_SECONDS = 0.2;
 const LONGEST_PAUSE_SECONDS = 5;
 
-/** Emits `lost` when its connection breaks. */
-export class Broker extends EventEmitter {
+export class Broker {
   #connection;
   #publishing;
   /** What waits for a confirm: told when it can come no more. */
@@ -23,7 +21,6 @@ export class Broker extends EventEmitter {
 
   /** @param {string} url @param {number} timeoutSeconds to connect, and to confirm @param {Console} log */
   constructor(url, timeoutSeconds, log) {
-    super();
     const scheme = /^([a-z][a-z0-9+-]*):/.exec(url)?.[1];
     if (scheme !== 'amqp' && scheme !== 'amqps') {
       throw new ConfigurationError(
@@ -44,16 +41,16 @@ export class Broker extends EventEmitter {
     }
   }
 
-  get isOpen() {
-    return this.#publishing !== undefined;
-  }
-
-  /** Return a new channel to consume on. */
+  /** Return a new channel to consume on. @throws {BrokerUnavailable} */
   async channel() {
     if (!this.#connection) throw new BrokerUnavailable('no connection to the broker');
-    const channel = await this.#connection.createChannel();
-    channel.on('error', (error) => this.log.error(`a channel broke: ${error.message}`));
-    return channel;
+    try {
+      const channel = await this.#connection.createChannel();
+      channel.on('error', (error) => this.log.error(`a channel broke: ${error.message}`));
+      return channel;
+    } catch (error) {
+      throw new BrokerUnavailable(`the connection to the broker is lost: ${error.message}`, { cause: error });
+    }
   }
 
   /**
@@ -119,13 +116,12 @@ export class Broker extends EventEmitter {
         this.timeoutSeconds * 1000,
       );
       this.#waiting.add(end);
-      channel.publish(
-        exchange,
-        routingKey,
-        Buffer.from(body),
-        { contentType: 'application/json', contentEncoding: 'utf-8', ...properties, messageId: token, mandatory },
-        (error) => end(error && (this.isOpen ? new PublishError(`the broker refused it: ${error.message}`) : broken())),
-      );
+      const all = { contentType: 'application/json', contentEncoding: 'utf-8', ...properties, messageId: token, mandatory };
+      try {
+        channel.publish(exchange, routingKey, Buffer.from(body), all, (error) => end(error && meaningOf(error)));
+      } catch (error) {
+        end(new BrokerUnavailable(`the channel is closed: ${error.message}`, { cause: error }));
+      }
     });
   }
 
@@ -148,7 +144,8 @@ export class Broker extends EventEmitter {
     try {
       await connection.close();
     } catch (error) {
-      if (error.name !== 'IllegalOperationError') throw error; // it is closing already
+      this.log.debug(`the connection was closing already: ${error.message}`);
+      this.#lost(connection);
     }
   }
 
@@ -157,7 +154,6 @@ export class Broker extends EventEmitter {
     this.#forget();
     if (this.#isClosed) return;
     this.log.warn('the connection to the broker is lost');
-    this.emit('lost');
     this.#again();
   }
 
@@ -180,6 +176,11 @@ export class Broker extends EventEmitter {
     for (const end of [...this.#waiting]) end(broken());
     this.#returned.clear();
   }
+}
+
+/** amqplib tells a broker's refusal from a channel that is gone by its text alone. */
+function meaningOf(error) {
+  return error.message === 'message nacked' ? new PublishError('the broker refused the message') : broken();
 }
 
 function broken() {

@@ -28,7 +28,7 @@ const SIGNED_REQUEST_SECONDS = 86_400;
 
 export class Receiver {
   #consumed = 0;
-  /** By id: since when it runs here. */
+  /** By id: since when it runs here, and a promise that it has ended. */
   #running = new Map();
   /** Signed requests that were begun, and until when they may be sent again. */
   #seen = new Map();
@@ -41,7 +41,7 @@ export class Receiver {
 
   /** What this process has in hand, as heartbeats carry it. */
   load() {
-    const oldest = Math.min(Date.now(), ...this.#running.values());
+    const oldest = Math.min(Date.now(), ...[...this.#running.values()].map(({ beganAt }) => beganAt));
     return {
       consumed: this.#consumed,
       busy: this.#running.size,
@@ -104,15 +104,28 @@ export class Receiver {
     if (PERISHABLE.has(envelope.type)) return this.#perishable(envelope, handler);
     // Not subscribed: a binding of an older version.
     if (!handler && envelope.kind === 'event' && !envelope.custodian) return undefined;
-    if (this.#running.has(envelope.id)) return undefined; // the copy that runs answers for both
-    this.#running.set(envelope.id, Date.now());
-    try {
+    return this.#alone(envelope.id, () => {
       // What was sent straight to the broker, and comes for the first time, is the only copy there
       // is. Where messages are signed that is not taken for granted.
       const mayBeTwice = envelope.custodian || arrival.redelivered || arrival.publishes || this.bus.keyring.hasKeys;
-      return await (mayBeTwice ? this.#once : this.#firstTime).call(this, received, arrival, handler);
+      return (mayBeTwice ? this.#once : this.#firstTime).call(this, received, arrival, handler);
+    });
+  }
+
+  /**
+   * Run something when no other copy of the message runs here. After a lost connection the broker
+   * brings again what still runs: acknowledged now, it would be nowhere should this process die.
+   */
+  async #alone(id, run) {
+    while (this.#running.has(id)) await this.#running.get(id).ended;
+    let end;
+    const ended = new Promise((resolve) => (end = resolve));
+    this.#running.set(id, { beganAt: Date.now(), ended });
+    try {
+      return await run();
     } finally {
-      this.#running.delete(envelope.id);
+      this.#running.delete(id);
+      end();
     }
   }
 
@@ -243,16 +256,16 @@ export class Receiver {
       error.name = 'NoHandler';
       return this.#answer(envelope, null, error, 'no_handler');
     }
-    const key = Symbol(envelope.id);
-    this.#running.set(key, Date.now());
-    try {
-      return await this.#answer(envelope, await call(handler, envelope));
-    } catch (error) {
-      bus.log.warn(`${envelope.type} ${envelope.id} failed: ${error}`);
-      return this.#answer(envelope, null, error instanceof Error ? error : new Error(String(error)));
-    } finally {
-      this.#running.delete(key);
-    }
+    return this.#alone(envelope.id, async () => {
+      let answer;
+      try {
+        answer = await call(handler, envelope);
+      } catch (error) {
+        bus.log.warn(`${envelope.type} ${envelope.id} failed: ${error}`);
+        return this.#answer(envelope, null, error instanceof Error ? error : new Error(String(error)));
+      }
+      return this.#answer(envelope, answer);
+    });
   }
 
   async #answer(request, data, error, code) {

@@ -12,8 +12,6 @@ export class Requests {
   constructor(bus) {
     this.bus = bus;
     this.queue = bus.topology.replyQueue(bus.service, randomUUID().replaceAll('-', ''));
-    // The queue went with the connection. Whoever waits, waits to the end: nothing is asked twice.
-    bus.broker.on('lost', () => (this.#isConsuming = undefined));
   }
 
   /** Send a request and wait for its answer. */
@@ -51,6 +49,8 @@ export class Requests {
   async #consume() {
     try {
       const channel = await this.bus.broker.channel();
+      // The queue goes with it. Whoever waits, waits to the end: nothing is asked twice.
+      channel.on('close', () => (this.#isConsuming = undefined));
       await channel.assertQueue(this.queue.name, this.queue.options);
       await channel.consume(this.queue.name, (message) => message && this.#receive(message.content), { noAck: true });
     } catch (error) {
