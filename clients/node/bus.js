@@ -7,16 +7,18 @@
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { randomUUID } from 'node:crypto';
-import os from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Broker } from './lib/broker.js';
-import { encode, idOf, instant, newId, TASK_NAME } from './lib/envelope.js';
-import { ConfigurationError, RequestTimeout, Unsupported } from './lib/errors.js';
+import { encode } from './lib/envelope.js';
+import { ConfigurationError, RequestTimeout } from './lib/errors.js';
+import { Flow } from './lib/flow.js';
 import { HandlerTable } from './lib/handlers.js';
 import { MemoryInbox } from './lib/inbox.js';
-import { isMessageType, isServiceName, PRIORITIES, Topology } from './lib/names.js';
+import { isServiceName, PERISHABLE, Topology } from './lib/names.js';
+import { withDefaults, fromVariables } from './lib/options.js';
+import { compose, propertiesOf } from './lib/outgoing.js';
 import { Parking } from './lib/parking.js';
-import { PERISHABLE, Presence } from './lib/presence.js';
+import { Presence } from './lib/presence.js';
 import { Receiver } from './lib/receiver.js';
 import { Requests } from './lib/requests.js';
 import { Keyring } from './lib/signing.js';
@@ -30,28 +32,7 @@ const CONSUME_AGAIN_SECONDS = 0.2;
 const UNLIMITED = new Set(['bus.dead_letter']);
 
 /**
- * @typedef {object} Options
- * @property {string} service its name on the bus; all instances of one name are of one program
- * @property {string} url `amqp://…` or `amqps://…`
- * @property {string} [version]
- * @property {string} [namespace] as the installation's MESSAGING_NAMESPACE
- * @property {string} [gateway] name of the gateway's service
- * @property {string} [signingKeys] as MESSAGING_SIGNING_KEYS; empty: nothing is signed
- * @property {string} [unsignedUntil]
- * @property {'classic'|'quorum'} [rabbitmqQueues] as MESSAGING_RABBITMQ_QUEUES
- * @property {number} [concurrency] messages handled at one time
- * @property {number} [heartbeatSeconds]
- * @property {number} [suspectSeconds] a heartbeat that is older is worth nothing
- * @property {number} [brokerTimeoutSeconds] to connect and to confirm
- * @property {number} [requestTimeoutSeconds]
- * @property {number} [maxMessageBytes]
- * @property {import('./lib/inbox.js').Inbox} [inbox] what it remembers of messages; default: memory
- * @property {string} [host] @property {number} [port] @property {string} [healthEndpoint] its HTTP server
- * @property {object[]} [routes] of the gateway, as docs/wire_protocol.md says
- * @property {object} [schemas] JSON Schema by message type, for the registry
- * @property {object} [metadata] what it says about itself
- * @property {() => object|Promise<object>} [checks] `{name: {ok: boolean, text: string}}`
- * @property {Console} [log]
+ * @typedef {import('./lib/options.js').Options} Options
  *
  * @typedef {object} SendOptions
  * @property {'LOW'|'NORMAL'|'HIGH'|'CRITICAL'} [priority]
@@ -69,37 +50,19 @@ export class Bus {
 
   /** @param {Options} options @throws {ConfigurationError} one of them is wrong */
   constructor(options) {
-    Object.assign(this, {
-      version: '',
-      namespace: '',
-      gateway: 'api-gateway',
-      concurrency: 10,
-      heartbeatSeconds: 5,
-      suspectSeconds: 15,
-      brokerTimeoutSeconds: 4,
-      requestTimeoutSeconds: 30,
-      maxMessageBytes: 262_144,
-      host: os.hostname(),
-      port: null,
-      healthEndpoint: null,
-      routes: [],
-      schemas: {},
-      metadata: {},
-      checks: () => ({}),
-      log: console,
-      ...options,
-    });
+    Object.assign(this, withDefaults(options));
     if (!isServiceName(this.service)) {
       throw new ConfigurationError(`service: expected letters, digits, - and _, got ${this.service}`);
     }
     this.instanceId = randomUUID().replaceAll('-', '');
-    this.keyring = new Keyring(options.signingKeys ?? '', this.gateway, options.unsignedUntil);
+    this.keyring = new Keyring(this.signingKeys, this.gateway, this.unsignedUntil);
     if (this.keyring.hasKeys) this.keyring.keyOf(this.service); // not when the first message is sent
-    this.topology = new Topology(this.namespace, options.rabbitmqQueues ?? 'classic');
+    this.topology = new Topology(this.namespace, this.rabbitmqQueues);
     this.broker = new Broker(this.url ?? '', this.brokerTimeoutSeconds, this.log);
     this.handlers = new HandlerTable();
+    this.flow = new Flow();
     this.parking = new Parking(this);
-    this.receiver = new Receiver(this, options.inbox ?? new MemoryInbox());
+    this.receiver = new Receiver(this, this.inbox ?? new MemoryInbox());
     this.requests = new Requests(this);
     this.presence = new Presence(this);
   }
@@ -109,23 +72,7 @@ export class Bus {
    * @param {Omit<Options, 'url'>} options what is given here wins
    */
   static fromEnvironment(options, env = process.env) {
-    const number = (name) => (env[name] === undefined ? undefined : Number(env[name]));
-    const read = {
-      url: env.BROKER_URL,
-      namespace: env.MESSAGING_NAMESPACE,
-      gateway: env.MESSAGING_GATEWAY_NAME,
-      signingKeys: env.MESSAGING_SIGNING_KEYS,
-      unsignedUntil: env.MESSAGING_UNSIGNED_UNTIL,
-      rabbitmqQueues: env.MESSAGING_RABBITMQ_QUEUES,
-      concurrency: number('MESSAGING_WORKER_CONCURRENCY'),
-      heartbeatSeconds: number('MESSAGING_HEARTBEAT_SECONDS'),
-      suspectSeconds: number('MESSAGING_SUSPECT_SECONDS'),
-      brokerTimeoutSeconds: number('MESSAGING_BROKER_TIMEOUT_SECONDS'),
-      requestTimeoutSeconds: number('MESSAGING_REQUEST_TIMEOUT_SECONDS'),
-      maxMessageBytes: number('MESSAGING_MAX_MESSAGE_BYTES'),
-    };
-    const given = Object.entries(read).filter(([, value]) => value !== undefined);
-    return new Bus({ ...Object.fromEntries(given), ...options });
+    return new Bus({ ...fromVariables(env), ...options });
   }
 
   /**
@@ -208,11 +155,13 @@ export class Bus {
    */
   async request(target, type, data, { timeout = this.requestTimeoutSeconds, ...options } = {}) {
     const cause = this.#handled.getStore();
-    const left = cause?.kind === 'request' && cause.expires_at ? (Date.parse(cause.expires_at) - Date.now()) / 1000 : timeout;
+    const isWaitedFor = cause?.kind === 'request' && cause.expires_at;
+    const left = isWaitedFor ? (Date.parse(cause.expires_at) - Date.now()) / 1000 : timeout;
     const seconds = Math.min(timeout, left);
     if (!(seconds > 0)) throw new RequestTimeout(`nobody waits for an answer of ${target} any more. NOT sent`);
     const replyTo = this.requests.queue.name;
-    const envelope = this.#compose('request', type, data, { priority: 'HIGH', ...options, target, replyTo, expiresIn: seconds, withoutCustody: true });
+    const all = { priority: 'HIGH', ...options, target, replyTo, expiresIn: seconds };
+    const envelope = this.#compose('request', type, data, all);
     return this.requests.ask(envelope, seconds);
   }
 
@@ -220,13 +169,13 @@ export class Bus {
   async publish(envelope, { expires = PERISHABLE.has(envelope.type), publishes = 0, ...where }) {
     const limit = UNLIMITED.has(envelope.type) ? Infinity : this.maxMessageBytes;
     const body = encode(envelope, this.keyring, limit);
-    await this.broker.publish({ ...where, body, properties: this.#properties(envelope, { expires, publishes }) });
+    await this.broker.publish({ ...where, body, properties: propertiesOf(envelope, { expires, publishes }) });
   }
 
   /** Put a message into the queue from which it comes back into the work queue. For the receiver. */
   async publishPaused(envelope, body, seconds, publishes) {
     const queue = this.topology.pauseQueue(this.service, seconds);
-    const properties = this.#properties(envelope, { publishes });
+    const properties = propertiesOf(envelope, { publishes });
     await this.broker.publish({ routingKey: queue.name, queue, mandatory: true, body, properties });
   }
 
@@ -236,68 +185,11 @@ export class Bus {
   }
 
   #compose(kind, type, data, options) {
-    const { target = '', priority = 'NORMAL', expiresIn, dedupKey, replyTo } = options;
-    if (!isMessageType(type)) throw new TypeError(`not a message type (words joined by dots): ${type}`);
-    if (kind !== 'event' && !isServiceName(target)) throw new TypeError(`not a service name: ${target}`);
-    if (!Object.hasOwn(PRIORITIES, priority)) throw new TypeError(`not a priority: ${priority}`);
-    if (expiresIn !== undefined && !(expiresIn >= 0)) throw new TypeError(`expiresIn is no number of seconds: ${expiresIn}`);
-    if ('delay' in options) throw new Unsupported('delay: this client keeps nothing to send it later. NOT sent');
-    if (priority === 'CRITICAL' && !options.withoutCustody) {
-      throw new Unsupported(
-        'CRITICAL: this client has no outbox to keep it until its outcome is known. NOT sent. Pass withoutCustody: true ' +
-          'to have it be the most urgent and kept by the broker alone, or have a Python service send it',
-      );
-    }
-    const cause = this.#handled.getStore();
-    const id = dedupKey === undefined ? newId() : idOf(this.service, dedupKey);
-    return {
-      id,
-      type,
-      kind,
-      source: this.service,
-      target,
-      priority,
-      data: data === undefined || data === null ? {} : data,
-      created_at: instant(),
-      expires_at: expiresIn === undefined ? undefined : instant(expiresIn),
-      correlation_id: options.correlationId ?? cause?.correlation_id ?? id,
-      causation_id: cause?.id,
-      reply_to: replyTo,
-      attempt: 1,
-      generation: 0,
-      traceparent: cause?.traceparent,
-      headers: options.headers,
-      version: 1,
-    };
+    return compose(this.service, kind, type, data, options, this.#handled.getStore());
   }
 
   #howOften({ dedupKey }) {
     return { publishes: dedupKey === undefined ? 0 : 1 };
-  }
-
-  #properties(envelope, { expires = false, publishes = 0 }) {
-    const { expires_at: end, created_at: start } = envelope;
-    const copies = publishes ? { sent_at: instant(), publishes } : {};
-    return {
-      priority: PRIORITIES[envelope.priority],
-      deliveryMode: envelope.reply_to || expires ? 1 : 2,
-      correlationId: envelope.correlation_id,
-      replyTo: envelope.reply_to,
-      expiration: expires && end ? String(Math.max(0, Math.ceil(Date.parse(end) - Date.parse(start)))) : undefined,
-      headers: {
-        lang: 'js',
-        task: TASK_NAME,
-        id: envelope.id,
-        root_id: envelope.correlation_id,
-        parent_id: envelope.causation_id ?? null,
-        shadow: envelope.type,
-        group: null,
-        argsrepr: `(${envelope.kind} ${envelope.source} -> ${envelope.target || '*'})`,
-        origin: envelope.source,
-        ignore_result: true,
-        ...copies,
-      },
-    };
   }
 
   async #consume() {
@@ -308,7 +200,9 @@ export class Bus {
       await channel.assertExchange(name, type, { durable: true });
     }
     await channel.assertQueue(queue.name, queue.options);
-    for (const pattern of handlers.patterns()) await channel.bindQueue(queue.name, topology.eventsExchange.name, pattern);
+    for (const pattern of handlers.patterns()) {
+      await channel.bindQueue(queue.name, topology.eventsExchange.name, pattern);
+    }
     await channel.bindQueue(queue.name, topology.servicesExchange.name, service);
     await channel.prefetch(this.concurrency);
     channel.on('close', () => this.#consuming?.channel === channel && this.#consumeAgain());

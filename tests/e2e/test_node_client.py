@@ -2,6 +2,7 @@
 
 import json
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -141,7 +142,8 @@ def test_node_sends_what_python_handles(stack: Stack) -> None:
     first, second = stack.ask_node("send", **once), stack.ask_node("send", **once)
     assert first == second
     last = stack.ask_node("send", target="user-service", type="work")
-    handled(stack.python, last)
+    assert handled(stack.python, first)
+    assert handled(stack.python, last)
     assert len(stack.python.lines(event="begun", id=first)) == 1
 
 
@@ -222,14 +224,18 @@ def test_a_critical_message_is_handled_once_and_its_sender_is_told(stack: Stack)
     copies = f"{state} AND target = '{SERVICE}'"
     eventually(lambda: rows.execute(copies, (event,)).fetchall() == [("handled", "")], 20)
     assert handled(stack.node, event)["priority"] == "CRITICAL"
-    # Its sender was not told, and says it again: it is told, and nothing happens twice.
-    rows.execute(
-        "UPDATE messaging_outboxmessage SET state = 'published', due_at = ?, settled_at = NULL,"
-        " first_published_at = NULL WHERE message_id = ?",
-        (utc_now().replace(tzinfo=None).isoformat(" "), sent),
-    )
-    eventually(lambda: outcome(sent) == [("handled", "")], 20, "the second receipt")
-    assert len(stack.node.lines(event="handled", id=sent)) == 1
+    # Its sender was not told, and says it again: it is told, and nothing happens twice. Nor after
+    # a start: its inbox is a file.
+    for _ in range(2):
+        rows.execute(
+            "UPDATE messaging_outboxmessage SET state = 'published', due_at = ?,"
+            " settled_at = NULL, first_published_at = NULL WHERE message_id = ?",
+            (utc_now().replace(tzinfo=None).isoformat(" "), sent),
+        )
+        eventually(lambda: outcome(sent) == [("handled", "")], 20, "the next receipt")
+        assert len(stack.node.lines(event="handled", id=sent)) == 1
+        stack.probe.kill()
+        stack.probe = stack.start_node()
 
 
 def test_the_registry_shows_it_and_that_it_has_gone(stack: Stack) -> None:
@@ -237,6 +243,7 @@ def test_the_registry_shows_it_and_that_it_has_gone(stack: Stack) -> None:
     assert (shown["state"], shown["version"]) == ("UP", "1.2.3")
     assert {"echo", "work"} <= set(shown["handles"])
     assert "topic.*.end" in shown["subscriptions"]
+    assert stack.communicator.request(SERVICE, "echo", 1) == 1
     health = stack.communicator.request(SERVICE, "service.health.check")
     assert (health["status"], health["name"]) == ("UP", SERVICE)
     assert health["checks"] == {"warehouse": {"ok": True, "text": ""}}
@@ -245,6 +252,10 @@ def test_the_registry_shows_it_and_that_it_has_gone(stack: Stack) -> None:
     rows = stack.installation.database()
     before = rows.execute(query, (health["id"],)).fetchall()
     eventually(lambda: rows.execute(query, (health["id"],)).fetchall() != before, 15, "heartbeat")
+    # What it handled is on the map.
+    samples = "SELECT rows_json FROM gateway_app_flowsample WHERE target = ?"
+    asked = '"tester","echo","request","HIGH"'
+    eventually(lambda: asked in str(rows.execute(samples, (SERVICE,)).fetchall()), 15, "the flow")
     stack.probe.signal(signal.SIGTERM)
     assert stack.probe.wait() == 0
     left = "SELECT left_at IS NOT NULL FROM gateway_app_serviceinstance WHERE instance_id = ?"
@@ -315,6 +326,28 @@ def test_the_example_works_as_it_stands(stack: Stack) -> None:
     assert sent[0]["data"] == {"userId": 7, "to": None, "order": order}
     price = stack.communicator.request("shipping-service", "parcel.price", {"kilos": 2.5})
     assert price == {"cents": 820}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"url": "redis://127.0.0.1/0"}, "speaks to RabbitMQ alone: expected amqp://…, got redis"),
+        ({"concurency": 4}, "concurency: no such option; there are service, url"),
+        ({"concurrency": "many"}, "concurrency: expected a number above 0, got many"),
+        ({"service": "a.b"}, "service: expected letters, digits, - and _, got a.b"),
+        ({"signingKeys": "k:short"}, "signingKeys, key 1: expected id:secret"),
+        ({"rabbitmqQueues": "quick"}, "rabbitmqQueues: expected classic or quorum, got quick"),
+    ],
+)
+def test_what_is_set_up_wrong_is_said_in_one_line(options: dict[str, Any], said: str) -> None:
+    settings = json.dumps({"service": "s", "url": "amqp://127.0.0.1//", **options})
+    code = f"import {{ Bus }} from './bus.js'; new Bus({settings})"
+    command = (require_node(), "--input-type=module", "--eval", code)
+    done = subprocess.run(
+        command, cwd=ROOT / "clients/node", capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert f"ConfigurationError: {said}" in done.stderr.replace("BROKER_URL: this client ", "")
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from typing import Any
 
 from messaging import codec
 from messaging.errors import DecodeError
+from messaging.histogram import bucket_of
 from messaging.signing import _dumps
 from tests.support.installation import ROOT
 from tests.support.mutations import mutated
@@ -67,3 +68,16 @@ def test_numbers_are_signed_as_python_writes_them() -> None:
     (answer,) = in_node([sent])
     assert json.loads(answer["canonical"])["data"] == numbers
     assert answer["canonical"] == _dumps(json.loads(sent)[0][0])
+
+
+def test_durations_are_counted_in_the_same_buckets() -> None:
+    chance = random.Random(7)
+    seconds = [10.0 ** chance.uniform(-6, 6) for _ in range(2_000)]
+    seconds += [2.0**power for power in range(-20, 25)] + [0.0, -1.0]
+    code = (
+        "import { bucketOf } from './clients/node/lib/flow.js';"
+        f"console.log(JSON.stringify({json.dumps(seconds)}.map(bucketOf)))"
+    )
+    command = (require_node(), "--input-type=module", "--eval", code)
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True)
+    assert json.loads(done.stdout) == [bucket_of(each) for each in seconds]

@@ -3,13 +3,16 @@
 import base64
 import hmac
 import json
+import math
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from kombu import Connection, Queue
 from kombu.transport.base import to_rabbitmq_queue_arguments
 
+from gateway_app.flow.rows import said_by
 from gateway_app.registry.registrations import Heartbeat, Registration
 from messaging import MessageBus, MessagingConfig, codec
 from messaging.batches import Copy
@@ -19,6 +22,7 @@ from messaging.custody import receipts
 from messaging.deadletter import DeadLetter, DeadLetterReason
 from messaging.envelope import MessageKind, MessagePriority
 from messaging.envelope_fields import READERS, REQUIRED
+from messaging.histogram import LARGEST, SMALLEST, bucket_of
 from messaging.parking import dead_letter_key
 from messaging.publisher import Addressed
 from messaging.registration import DEAD_LETTER, PERISHABLE, Identity
@@ -36,6 +40,12 @@ SETTINGS = {"broker_url": "amqp://broker//"}
 BUS = MessageBus(MessagingConfig.from_mapping(SETTINGS))
 #: Of the embedded broker; others ignore them.
 ITS_OWN = {"handover", "durability"}
+
+
+def test_every_example_is_read_here() -> None:
+    text = Path(__file__).read_text()
+    assert len(BLOCKS) == PAGE.count("```json ")
+    assert [name for name in BLOCKS if f'"{name}"' not in text] == []
 
 
 @pytest.mark.parametrize("name", ["command", "event", "request", "reply", "custody"])
@@ -150,6 +160,12 @@ def test_what_services_tell_the_gateway_is_read_by_it() -> None:
     heartbeat = BLOCKS["heartbeat"]
     assert Heartbeat.from_json(heartbeat).name == "billing"
     assert set(identity.where_to_json()) < set(heartbeat)
+    (row,) = said_by("billing", heartbeat["flow"])
+    assert (row.edge.source, row.deliveries.count, row.deliveries.failures) == ("shop", 2, 1)
+    for seconds in (1e-4, 0.003, 0.05, 1.0, 7.0):
+        mantissa, exponent = math.frexp(seconds)
+        assert bucket_of(seconds) == max(-48, 4 * exponent + math.floor(8 * mantissa) - 4)
+    assert f"from {SMALLEST} to {LARGEST}" in PAGE
     letter = BLOCKS["dead-letter"]
     assert DeadLetter.from_json(letter).to_json() == letter
     key = dead_letter_key(letter["message_id"], letter["service"], 0)

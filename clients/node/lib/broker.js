@@ -24,7 +24,7 @@ export class Broker {
     const scheme = /^([a-z][a-z0-9+-]*):/.exec(url)?.[1];
     if (scheme !== 'amqp' && scheme !== 'amqps') {
       throw new ConfigurationError(
-        `BROKER_URL: this client speaks to RabbitMQ alone: expected amqp://… or amqps://…, got ${scheme ?? 'no'} scheme`,
+        `BROKER_URL: this client speaks to RabbitMQ alone: expected amqp://…, got ${scheme ?? 'no'} scheme`,
       );
     }
     this.url = url;
@@ -116,7 +116,8 @@ export class Broker {
         this.timeoutSeconds * 1000,
       );
       this.#waiting.add(end);
-      const all = { contentType: 'application/json', contentEncoding: 'utf-8', ...properties, messageId: token, mandatory };
+      const json = { contentType: 'application/json', contentEncoding: 'utf-8' };
+      const all = { ...json, ...properties, messageId: token, mandatory };
       try {
         channel.publish(exchange, routingKey, Buffer.from(body), all, (error) => end(error && meaningOf(error)));
       } catch (error) {

@@ -136,7 +136,8 @@ const isText = (value) => typeof value === 'string' && value !== '';
 const isId = (value) => isText(value) && [...value].length <= 200 && !value.includes('\0');
 const isInstant = (value) => isText(value) && INSTANT.test(value) && !Number.isNaN(Date.parse(value));
 // By how it was written: 1.0 is no count.
-const isCount = (least) => (value, written) => /^-?\d+$/.test(written?.text ?? '') && value >= least && value <= LARGEST_COUNT;
+const isWhole = (written) => /^-?\d+$/.test(written?.text ?? '');
+const isCount = (least) => (value, written) => isWhole(written) && value >= least && value <= LARGEST_COUNT;
 const never = () => false;
 const absent = (value) => value === undefined;
 const nothing = (value) => value === undefined || value === null;

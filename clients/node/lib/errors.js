@@ -76,3 +76,8 @@ export class Retry extends Error {
     this.delaySeconds = delaySeconds;
   }
 }
+
+/** @returns {string} what is put on record of an error, or of a text */
+export function textOf(error) {
+  return error instanceof Error ? `${error.name}: ${error.message}` : error;
+}

@@ -8,6 +8,13 @@ const MAX_TYPE_LENGTH = 200;
 
 /** RabbitMQ serves larger numbers first, and a message without one last. */
 export const PRIORITIES = Object.freeze({ LOW: 1, NORMAL: 3, HIGH: 5, CRITICAL: 7 });
+/** Worth nothing once they are late: dropped then, and never put on record. */
+export const PERISHABLE = new Set([
+  'service.announce',
+  'service.health.check',
+  'service.registration.wanted',
+  'service.registered',
+]);
 /** Seconds that a failed message may wait in the broker: a queue for each. */
 export const PAUSES = [1, 2, 5, 10, 20, 60, 120, 300, 900, 3600];
 

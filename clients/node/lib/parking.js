@@ -17,9 +17,9 @@ export class Parking {
    * @param {string} reason as in docs/wire_protocol.md @param {Error|string} error
    * @throws {import('./errors.js').MessagingError} it is nowhere; the message must not be acknowledged
    */
-  async park(received, reason, error, { attempts = received.envelope.attempt, mayHaveBeenHandled = false } = {}) {
-    const { envelope } = received;
-    await this.#keep({ message_id: envelope.id, reason, attempts, envelope: received.tree, may_have_been_handled: mayHaveBeenHandled }, error);
+  async park({ envelope, tree }, reason, error, { attempts = envelope.attempt, mayHaveBeenHandled = false } = {}) {
+    const letter = { message_id: envelope.id, reason, attempts, envelope: tree };
+    await this.#keep({ ...letter, may_have_been_handled: mayHaveBeenHandled }, error);
   }
 
   /** Give up what nobody vouches for, under an id of its own: its own id may be another message's. */

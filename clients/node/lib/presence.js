@@ -1,11 +1,10 @@
 /** How one instance makes itself known: registration, heartbeats, health, farewell. */
-import { MessagingError } from './errors.js';
-
-/** Worth nothing once they are late: dropped then, and never put on record. */
-export const PERISHABLE = new Set(['service.announce', 'service.health.check', 'service.registration.wanted', 'service.registered']);
+import { MessagingError, PublishUncertain } from './errors.js';
 
 export class Presence {
   #timer;
+  /** Rows of the flow that were taken, and not told yet. */
+  #flow = [];
   #beganAt = Date.now();
 
   /** @param {import('../bus.js').Bus} bus */
@@ -27,7 +26,7 @@ export class Presence {
   async stop() {
     clearInterval(this.#timer);
     const data = { name: this.bus.service, id: this.bus.instanceId };
-    await this.#try('deregister', () => this.bus.send(this.bus.gateway, 'service.deregister', data, { priority: 'HIGH' }));
+    await this.#try('deregister', () => this.#tellWithFlow('service.deregister', data, {}, true));
   }
 
   /** What heartbeats and the answer to a health check say. */
@@ -72,8 +71,20 @@ export class Presence {
   async #announce() {
     await this.#try('announce', async () => {
       const data = { ...this.#where(), ...(await this.health()) };
-      await this.bus.send(this.bus.gateway, 'service.announce', data, { priority: 'HIGH', expiresIn: this.bus.suspectSeconds });
+      await this.#tellWithFlow('service.announce', data, { expiresIn: this.bus.suspectSeconds });
     });
+  }
+
+  async #tellWithFlow(type, data, options, isLast = false) {
+    if (this.#flow.length === 0) this.#flow = this.bus.flow.take(isLast);
+    const flow = this.#flow.length > 0 ? { flow: this.#flow } : {};
+    try {
+      await this.bus.send(this.bus.gateway, type, { ...data, ...flow }, { priority: 'HIGH', ...options });
+    } catch (error) {
+      if (error instanceof PublishUncertain) this.#flow = []; // rather missing than there twice
+      throw error;
+    }
+    this.#flow = [];
   }
 
   async #try(what, act) {

@@ -5,14 +5,13 @@
  * next attempt, a dead letter, a copy that something else answers for, an expired request nobody
  * waits for; or it goes back to the broker, because nothing of it is on record yet.
  */
+import { Answering } from './answering.js';
 import { decode, isExpired, TASK_NAME } from './envelope.js';
-import { BadSignature, DecodeError, EncodeError, MessagingError, Reject, Retry } from './errors.js';
+import { BadSignature, DecodeError, MessagingError, Reject, Retry, textOf } from './errors.js';
 import { call } from './handlers.js';
-import { PERISHABLE } from './presence.js';
 import { tellOutcome } from './receipts.js';
 import { delayAfter, policyOf } from './retry.js';
-import { PAUSES } from './names.js';
-import { reply } from './requests.js';
+import { PAUSES, PERISHABLE } from './names.js';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /** A message that killed the process in so many runs is parked. */
@@ -23,20 +22,17 @@ const EXPIRY_ALLOWANCE_SECONDS = 2;
 const GRACE_SECONDS = 60;
 /** Before what could not be put on record goes back to the broker: it comes again at once. */
 const GIVE_BACK_SECONDS = 1;
-/** Longest life of a signed request: ids are remembered so long. */
-const SIGNED_REQUEST_SECONDS = 86_400;
 
 export class Receiver {
   #consumed = 0;
   /** By id: since when it runs here, and a promise that it has ended. */
   #running = new Map();
-  /** Signed requests that were begun, and until when they may be sent again. */
-  #seen = new Map();
 
   /** @param {import('../bus.js').Bus} bus @param {import('./inbox.js').Inbox} inbox */
   constructor(bus, inbox) {
     this.bus = bus;
     this.inbox = inbox;
+    this.answering = new Answering(bus);
   }
 
   /** What this process has in hand, as heartbeats carry it. */
@@ -74,8 +70,12 @@ export class Receiver {
       if (error instanceof BadSignature && error.received) return this.bus.parking.parkUnproved(error.received, error);
       return this.bus.parking.parkRaw(delivery.content, delivery.properties, error.reason, error);
     }
-    const arrival = { redelivered: delivery.fields.redelivered, publishes: delivery.properties.headers?.publishes ?? 0 };
-    return this.bus.during(received.envelope, () => this.#dispatch(received, arrival));
+    const { headers } = delivery.properties;
+    const arrival = { redelivered: delivery.fields.redelivered, publishes: headers?.publishes ?? 0 };
+    const began = Date.now();
+    const error = await this.bus.during(received.envelope, () => this.#dispatch(received, arrival));
+    this.bus.flow.note(received.envelope, (Date.now() - began) / 1000, error);
+    return undefined;
   }
 
   #read({ content, properties }) {
@@ -97,10 +97,13 @@ export class Receiver {
     return received;
   }
 
+  /** @returns {Promise<string|undefined>} how it failed, as all below */
   async #dispatch(received, arrival) {
     const { envelope } = received;
     const handler = this.bus.handlers.find(envelope.type);
-    if (envelope.kind === 'request') return this.#request(received, arrival, handler);
+    if (envelope.kind === 'request') {
+      return this.#alone(envelope.id, () => this.answering.answer(received, arrival, handler));
+    }
     if (PERISHABLE.has(envelope.type)) return this.#perishable(envelope, handler);
     // Not subscribed: a binding of an older version.
     if (!handler && envelope.kind === 'event' && !envelope.custodian) return undefined;
@@ -171,13 +174,17 @@ export class Receiver {
         if (error instanceof Reject) {
           return this.#giveUp(received, error.code === 'invalid' ? 'invalid' : 'rejected', error.message, attempt);
         }
-        if (!(error instanceof Retry)) this.bus.log.warn(`${envelope.type} ${envelope.id}: attempt ${attempt} failed:`, error);
-        if (!(error instanceof Retry) && attempt % policy.immediate !== 0) continue;
+        if (!(error instanceof Retry)) {
+          this.bus.log.warn(`${envelope.type} ${envelope.id}: attempt ${attempt} failed:`, error);
+          if (attempt % policy.immediate !== 0) continue;
+        }
         const delay = delayAfter(policy, attempt);
         if (delay === undefined) return this.#giveUp(received, 'attempts_exhausted', error, attempt);
-        return this.#later(received, attempt + 1, error.delaySeconds ?? delay);
+        await this.#later(received, attempt + 1, error.delaySeconds ?? delay);
+        return textOf(error);
       }
-      return this.#end(received, 'handled');
+      await this.#end(received, 'handled');
+      return undefined;
     }
   }
 
@@ -194,8 +201,8 @@ export class Receiver {
 
   async #giveUp(received, reason, error, attempts) {
     await this.bus.parking.park(received, reason, error, { attempts });
-    const text = error instanceof Error ? `${error.name}: ${error.message}` : error;
-    await this.#end(received, reason === 'expired' ? 'expired' : 'parked', text);
+    await this.#end(received, reason === 'expired' ? 'expired' : 'parked', textOf(error));
+    return textOf(error);
   }
 
   async #end({ envelope }, state, reason = '') {
@@ -212,7 +219,8 @@ export class Receiver {
       return this.#tell(envelope, outcome, row.reason);
     }
     if (this.bus.keyring.hasKeys && !arrival.redelivered && !arrival.publishes) {
-      const text = `${row.state} already, and sent again: by somebody who had seen it, or by its sender's connection, which broke`;
+      const who = "by somebody who had seen it, or by its sender's connection, which broke";
+      const text = `${row.state} already, and sent again: ${who}`;
       return this.bus.parking.park(received, 'bad_signature', text, { attempts: 0, mayHaveBeenHandled: true });
     }
     return undefined;
@@ -236,56 +244,6 @@ export class Receiver {
     } catch (error) {
       this.bus.log.warn(`${envelope.type} ${envelope.id} failed:`, error); // the next of its kind replaces it
     }
-  }
-
-  /** Handle a request: one attempt, and the answer or error goes back. */
-  async #request(received, arrival, handler) {
-    const { envelope } = received;
-    const { bus } = this;
-    if (isExpired(envelope)) return undefined; // nobody waits any more
-    if (bus.keyring.hasKeys) {
-      const why = this.#whyNotNew(envelope);
-      if (why && !arrival.redelivered) return bus.parking.park(received, 'bad_signature', why, { attempts: 0 });
-      if (why || arrival.redelivered) {
-        const text = `an instance of ${bus.service} died while it handled this; whether it did is unknown`;
-        return this.#answer(envelope, null, new MessagingError(text));
-      }
-    }
-    if (!handler) {
-      const error = new MessagingError(`${bus.service} has no handler for ${envelope.type}`);
-      error.name = 'NoHandler';
-      return this.#answer(envelope, null, error, 'no_handler');
-    }
-    return this.#alone(envelope.id, async () => {
-      let answer;
-      try {
-        answer = await call(handler, envelope);
-      } catch (error) {
-        bus.log.warn(`${envelope.type} ${envelope.id} failed: ${error}`);
-        return this.#answer(envelope, null, error instanceof Error ? error : new Error(String(error)));
-      }
-      return this.#answer(envelope, answer);
-    });
-  }
-
-  async #answer(request, data, error, code) {
-    if (!request.reply_to) return;
-    try {
-      await reply(this.bus, request, data, error, code);
-    } catch (failure) {
-      if (!(failure instanceof EncodeError) || error) throw failure;
-      await reply(this.bus, request, null, failure);
-    }
-  }
-
-  #whyNotNew(envelope) {
-    const now = Date.now();
-    for (const [id, until] of this.#seen) if (until < now) this.#seen.delete(id);
-    const until = Date.parse(envelope.expires_at ?? '');
-    if (!(until <= now + SIGNED_REQUEST_SECONDS * 1000)) return 'a signed request has to expire within a day';
-    if (this.#seen.has(envelope.id)) return `${this.bus.service} has begun with this request before: sent again by somebody`;
-    this.#seen.set(envelope.id, until);
-    return undefined;
   }
 }
 

@@ -1,7 +1,15 @@
 /** Asking another service and waiting for its answer; and what an answer looks like. */
 import { randomUUID } from 'node:crypto';
 import { decode, instant, newId } from './envelope.js';
-import { DecodeError, PublishUncertain, Reject, RemoteError, RequestTimeout, ServiceNotFound, Unroutable } from './errors.js';
+import {
+  DecodeError,
+  PublishUncertain,
+  Reject,
+  RemoteError,
+  RequestTimeout,
+  ServiceNotFound,
+  Unroutable,
+} from './errors.js';
 
 /** The reply queue of one process, and who waits for what. */
 export class Requests {
@@ -20,8 +28,8 @@ export class Requests {
     const answer = new Promise((resolve, reject) => {
       this.#waiting.set(envelope.id, { asked: envelope.target, resolve, reject });
       timer = setTimeout(() => {
-        const text = `no answer from ${envelope.target} to ${envelope.type} within ${seconds} s; whether it was handled is unknown`;
-        reject(new RequestTimeout(text));
+        const what = `no answer from ${envelope.target} to ${envelope.type} within ${seconds} s`;
+        reject(new RequestTimeout(`${what}; whether it was handled is unknown`));
       }, seconds * 1000);
     });
     answer.catch(() => {}); // sending may fail first
@@ -83,7 +91,8 @@ export class Requests {
  * @param {string} [code] of the error, for programs
  */
 export async function reply(bus, request, data, error, code) {
-  const described = error && { type: error.name, message: error.message, retryable: false, code: error instanceof Reject ? error.code : code };
+  const refused = error instanceof Reject ? error.code : code;
+  const described = error && { type: error.name, message: error.message, retryable: false, code: refused };
   const envelope = {
     id: newId(),
     type: request.type,

@@ -22,7 +22,7 @@ export class Keyring {
     this.keys = new Map();
     this.unsignedUntil = unsignedUntil ? Date.parse(unsignedUntil) : -Infinity;
     if (Number.isNaN(this.unsignedUntil)) {
-      throw new ConfigurationError(`unsignedUntil: expected an instant such as 2026-12-01T00:00Z, got ${unsignedUntil}`);
+      throw new ConfigurationError(`unsignedUntil: expected an instant like 2026-12-01T00:00Z, got ${unsignedUntil}`);
     }
     for (const [number, entry] of text.split(/[,\s]+/).filter(Boolean).entries()) {
       const { id, service, secret } = KEY.exec(entry)?.groups ?? {};
