@@ -1,5 +1,6 @@
 """What becomes of a delivery on Redis: noted as it is taken, and given back where it was."""
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -49,8 +50,15 @@ def waiting(bus: MessageBus) -> dict[str, int | None]:
         return {name: publisher.queue_length(name) for name in ("a", "b", "c")}
 
 
-def send(bus: MessageBus, target: str = "a") -> None:
-    ServiceCommunicator("tester", config=bus.config).send_to_service(target, "work", {})
+def send(bus: MessageBus, **data: Any) -> None:
+    """Send a command to ``a``; its priority may be among the data."""
+    with contextlib.closing(ServiceCommunicator("tester", config=bus.config)) as sender:
+        sender.send_to_service("a", "work", data, priority=data.get("priority", "NORMAL"))
+
+
+def broadcast(bus: MessageBus) -> None:
+    with contextlib.closing(ServiceCommunicator("tester", config=bus.config)) as sender:
+        sender.broadcast("happened.now", {})
 
 
 def keys(bus: MessageBus, name: str) -> str:
@@ -59,7 +67,7 @@ def keys(bus: MessageBus, name: str) -> str:
 
 def test_a_broadcast_that_is_given_back_stays_with_that_service(bus: MessageBus) -> None:
     """kombu puts it into the queues of all subscribers once more."""
-    ServiceCommunicator("tester", config=bus.config).broadcast("happened.now", {})
+    broadcast(bus)
     with bus.connection() as connection:
         (message,) = taken(bus, connection, "a")
         assert waiting(bus) == {"a": 0, "b": 1, "c": 1}
@@ -69,7 +77,7 @@ def test_a_broadcast_that_is_given_back_stays_with_that_service(bus: MessageBus)
 
 def test_a_copy_that_another_service_has_acknowledged_is_not_lost(bus: MessageBus) -> None:
     """kombu notes all copies under one tag: the first ack took the note of the others away."""
-    ServiceCommunicator("tester", config=bus.config).broadcast("happened.now", {})
+    broadcast(bus)
     with bus.connection() as mine, bus.connection() as other:
         (held,) = taken(bus, mine, "a")
         (handled,) = taken(bus, other, "b")
@@ -80,7 +88,7 @@ def test_a_copy_that_another_service_has_acknowledged_is_not_lost(bus: MessageBu
 
 def test_what_was_delivered_again_is_not_settled_by_whoever_had_it_first(bus: MessageBus) -> None:
     """Beyond the visibility timeout two have it; the note is that of the second."""
-    ServiceCommunicator("tester", config=bus.config).send_to_service("a", "work", {})
+    send(bus)
     with bus.connection() as slow, bus.connection() as next_one:
         (late,) = taken(bus, slow, "a")
         late.channel.qos.restore_by_tag(late.delivery_tag)  # as its timeout does
@@ -155,9 +163,8 @@ def test_what_is_not_acknowledged_by_anybody_is_not_noted(bus: MessageBus) -> No
 
 
 def test_the_most_urgent_is_taken_first_and_in_order(bus: MessageBus) -> None:
-    sender = ServiceCommunicator("tester", config=bus.config)
     for number, priority in enumerate(("LOW", "NORMAL", "HIGH", "NORMAL", "HIGH")):
-        sender.send_to_service("a", "work", {"n": number}, priority=priority)
+        send(bus, n=number, priority=priority)
     with bus.connection() as connection:
         order = [taken(bus, connection, "a")[0] for _ in range(5)]
     assert [loads(message.body)[0][0]["data"]["n"] for message in order] == [2, 4, 1, 3, 0]

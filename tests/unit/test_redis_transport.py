@@ -16,9 +16,11 @@ def test_a_channel_whose_connection_was_closed_says_so_with_a_connection_error()
     channel = connection.channel()
     channel._kept_client = channel._kept_pool = None
     transport = channel.connection
-    transport.client = None
+    client, transport.client = transport.client, None
     with pytest.raises(ConnectionError), channel.conn_or_acquire():
         pass
+    transport.client = client
+    connection.close()
     assert issubclass(ConnectionError, connection.connection_errors)
 
 
