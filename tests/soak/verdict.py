@@ -14,6 +14,8 @@ from tests.soak.turns import Span
 #: longer waits in a database. Of a flood the last ones wait for minutes.
 _ON_BROKER_SECONDS: Final = 60.0
 _LOW_ON_BROKER_SECONDS: Final = 600.0
+#: After a wipe (4 s) that broke no connection a service may not have bound its queue again yet.
+_BOUND_AGAIN_SECONDS: Final = 2.0
 #: How long after its end a fault still explains what failed: a retry, a connection that is made
 #: anew, a timeout.
 _AFTERMATH_SECONDS: Final = 30.0
@@ -142,10 +144,13 @@ def _excused(evidence: Evidence, lost: list[Sending]) -> dict[str, str]:
         empties["broker killed"] = "RabbitMQ confirms before fsync"
     for sending in lost:
         is_low = sending.priority == "LOW"
+        binding_seconds = _BOUND_AGAIN_SECONDS if sending.how == "event" else 0.0
         until = _on_broker_at(evidence.spans, sending)
         until += _LOW_ON_BROKER_SECONDS if is_low else _ON_BROKER_SECONDS
         for span in evidence.spans:
-            if span.name in empties and span.meets(sending.begun_at, until):
+            if span.name in empties and span.meets(
+                sending.begun_at, until, after_seconds=binding_seconds
+            ):
                 excused[sending.number] = empties[span.name]
     return excused
 

@@ -125,6 +125,19 @@ def test_a_loss_is_allowed_where_the_guarantees_say_so(
     assert broken(found) == ([] if is_allowed else [OTHERS])
 
 
+@pytest.mark.parametrize(
+    ("how", "ended_at", "is_allowed"),
+    [("event", 99, True), ("command", 99, False), ("event", 97, False)],
+)
+def test_a_broadcast_may_come_before_queues_are_bound_again_after_a_wipe(
+    how: str, ended_at: float, is_allowed: bool
+) -> None:
+    spans = [Span("broker wiped", ended_at - 4, ended_at)]
+    effects = Counter({("m1", service): 1 for service in SERVICES if service != STEADY})
+    found = evidence(sending("NORMAL", how=how), effects=effects, spans=spans)
+    assert broken(found) == ([] if is_allowed else [OTHERS])
+
+
 def test_what_waited_for_an_absent_broker_was_on_it_later() -> None:
     wiped = Span("broker wiped", 250, 255)
     normal = sending("NORMAL")
