@@ -1,7 +1,11 @@
 """The one place that reads real time, so that tests can move it."""
 
 import time
-from typing import Protocol
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import partial
+from typing import Final, Protocol
 
 
 class Clock(Protocol):
@@ -38,3 +42,38 @@ class SystemClock:
 
 
 SYSTEM_CLOCK = SystemClock()
+
+
+class BusClock:
+    """What messages are dated by, and what custody times its work by.
+
+    The host's clock, until tests put their own in its place. What paces threads, and what many
+    processes must agree on (leases of the embedded broker), reads `SYSTEM_CLOCK` instead.
+    """
+
+    #: Attributes, not methods: reading them costs what calling the clock itself does.
+    now: Callable[[], float]
+    monotonic: Callable[[], float]
+    sleep: Callable[[float], None]
+    #: The present instant, aware, in UTC.
+    utc_now: Callable[[], datetime]
+
+    def __init__(self) -> None:
+        self._follow(SYSTEM_CLOCK, partial(datetime.now, UTC))
+
+    @contextmanager
+    def following(self, clock: Clock) -> Iterator[None]:
+        """Tell the time of another clock within the block, on all threads of this process."""
+        before = dict(vars(self))
+        self._follow(clock, lambda: datetime.fromtimestamp(clock.now(), UTC))
+        try:
+            yield
+        finally:
+            vars(self).update(before)
+
+    def _follow(self, clock: Clock, utc_now: Callable[[], datetime]) -> None:
+        self.now, self.monotonic, self.sleep = clock.now, clock.monotonic, clock.sleep
+        self.utc_now = utc_now
+
+
+BUS_CLOCK: Final = BusClock()
