@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from typing import Any, Self
 
@@ -53,6 +53,8 @@ class Fact:
     source: str = ""
     #: Empty for events.
     target: str = ""
+    #: A `MessageKind`.
+    said_as: str = ""
     priority: str = ""
     data: Any = None
     causation_id: str | None = None
@@ -74,7 +76,8 @@ class Fact:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Self:
         """Return the fact that such an object describes."""
-        return cls(**{**data, "kind": FactKind(data["kind"])})
+        known = {each.name: data[each.name] for each in fields(cls) if each.name in data}
+        return cls(**{**known, "kind": FactKind(data["kind"])})
 
 
 def fact_of(
@@ -91,6 +94,7 @@ def fact_of(
             "type": envelope.type,
             "source": envelope.source,
             "target": envelope.target,
+            "said_as": envelope.kind.value,
             "priority": envelope.priority.value,
             "data": envelope.data,
             "causation_id": envelope.causation_id,

@@ -8,6 +8,7 @@ from typing import Any, Final, Self
 
 from messaging.communicator import ServiceCommunicator
 from messaging.deadletter import DeadLetter, DeadLetterReason
+from messaging.envelope import MessageKind
 from messaging.patterns import matches
 from messaging.registration import INTERNAL
 from messaging.testing.clock import Duration, seconds_of
@@ -255,7 +256,7 @@ class Harness:
         """Return what was said and came to no end, and what nothing will bring to one.
 
         An end is: handled, parked or expired, at each service that it is for. What waits in a
-        queue, an outbox or an inbox is on its way.
+        queue, an outbox or an inbox is on its way. Of a request whoever asked knows.
         """
         on_its_way = self._stage.on_its_way()
         lost = [
@@ -266,6 +267,8 @@ class Harness:
         return Found("message without an end", lost, self._instead(ALL))
 
     def _is_over(self, sent: Fact) -> bool:
+        if sent.said_as == MessageKind.REQUEST:
+            return True
         ended = {
             fact.service
             for fact in self._stage.facts
