@@ -14,7 +14,7 @@ from messaging.clock import BUS_CLOCK
 from messaging.communicator import ServiceCommunicator
 from messaging.config import MessagingConfig
 from messaging.deadletter import DeadLetter
-from messaging.envelope import Envelope
+from messaging.envelope import Envelope, MessageKind
 from messaging.models import OPEN, UNENDED, InboxMessage, OutboxMessage
 from messaging.subscriber import Subscriber, speaking_over
 from messaging.testing.broker import BROKERS, MemoryBroker
@@ -68,7 +68,7 @@ class Stage:
             exits.enter_context(BUS_CLOCK.following(self.clock))
             exits.enter_context(speaking_over(self._make_bus))
             exits.enter_context(running_by(_run_here))
-            exits.enter_context(recording(self.facts.append, self._passed))
+            exits.enter_context(recording(self._keep, self._passed))
             if self.has_database:
                 self._commits = Commits()
             name = self._config(configured()).gateway_name
@@ -99,11 +99,16 @@ class Stage:
 
     def note(self, kind: FactKind, service: str, envelope: Envelope, error: str = "") -> None:
         """Put a fact on record."""
-        self.facts.append(fact_of(kind, service, envelope, self._passed(), error=error))
+        self._keep(fact_of(kind, service, envelope, self._passed(), error=error))
 
     def note_sent(self, envelope: Envelope) -> None:
-        """Put on record that a service has said something."""
-        self.note(FactKind.SENT, envelope.source, envelope)
+        """Put on record that a service has said something.
+
+        Not of the gateway's copies of a broadcast: they were said once.
+        """
+        is_copy = envelope.kind is MessageKind.EVENT and envelope.target
+        if not is_copy:
+            self.note(FactKind.SENT, envelope.source, envelope)
 
     def later(self, seconds: float, act: Callable[[], None]) -> None:
         """Do something when so much time has passed."""
@@ -194,6 +199,12 @@ class Stage:
         """Have the relay look whether the broker is there, and has what it had."""
         if self._relay is not None:
             self._relay.has_news = True
+
+    def _keep(self, fact: Fact) -> None:
+        # What the stand-in does with a broadcast is no service's doing.
+        is_stand_in = self.workers.get(fact.service) is self._gateway
+        if fact.service != self._gateway.name or not is_stand_in:
+            self.facts.append(fact)
 
     def _queue_name(self, service: str) -> str:
         return self._gateway.communicator.bus.topology.queue_name(service)

@@ -20,7 +20,9 @@ _SAID: Final = {
 }
 
 
-def story(facts: Iterable[Fact], effects: Mapping[tuple[str, str], int] | None = None) -> list[str]:
+def story(
+    facts: Iterable[Fact], effects: Mapping[tuple[str, str], int] | None = None
+) -> list[str]:
     """Return a conversation as lines: what was said, and below it what each service made of it.
 
     Args:

@@ -238,7 +238,9 @@ def test_a_broadcast_reaches_who_is_subscribed_critical_also_who_is_down(bus: Ha
     bus.broadcast("user.renamed", {"id": 2}, priority="CRITICAL")
     assert bus.handled("user.renamed", service="mail").data == [{"id": 1}, {"id": 2}]
     bus.start("audit")
-    assert len(bus.handled("user.renamed", service="audit")) == 2
+    assert bus.handled("user.renamed", service="audit").times(2)
+    assert bus.handled("user.renamed").times(4)
+    assert bus.sent("user.renamed").times(2)
     assert bus.handled(service="other").never
     assert not bus.unaccounted()
 
@@ -253,18 +255,16 @@ def test_critical_is_sent_with_the_commit_and_not_at_all_with_a_rollback(
         assert bus.sent("work").never
     bus.settle()
     assert bus.handled("work").only.data == {"n": 1}
-    with pytest.raises(ZeroDivisionError), transaction.atomic():
+    with transaction.atomic():
         bus.send("billing", "work", {"n": 2}, priority="CRITICAL")
-        raise ZeroDivisionError
+        transaction.set_rollback(True)
     bus.advance("1d")
     assert bus.sent("work").once
     assert bus.handled("work").once
 
 
 @pytest.mark.django_db(transaction=True)
-def test_in_a_test_that_commits_it_is_the_same(
-    bus: Harness, billing: ServiceCommunicator
-) -> None:
+def test_in_a_test_that_commits_it_is_the_same(bus: Harness, billing: ServiceCommunicator) -> None:
     billing.on_message("work", atomic=True)(lambda _data, message: make_user(message))
     bus.service(billing)
     bus.crash("billing", during="work")
