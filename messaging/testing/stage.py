@@ -29,8 +29,8 @@ from messaging.testing.stepped import HarnessError, SteppedBus, SteppedRelay
 from messaging.testing.transport import SCHEME
 from messaging.testing.worker import SteppedWorker
 
-#: Deliveries after which services that tell each other more and more are given up on.
-MOST_DELIVERIES: Final = 10_000
+#: Rounds of deliveries after which services that tell each other more and more are given up on.
+MOST_ROUNDS: Final = 10_000
 #: What is due is due a little later: the database keeps microseconds, floats do not quite.
 _A_LITTLE_SECONDS: Final = 0.00001
 
@@ -58,7 +58,9 @@ class Stage:
         #: Rows of the outbox whose receipts had come through before others got lost.
         self._known_before: set[int] = set()
         self._later: list[tuple[float, Callable[[], None]]] = []
+        self._soon: list[Callable[[], None]] = []
         self._exits = ExitStack()
+        self._is_open = False
 
     def open(self) -> None:
         """Have all communicators of this process speak to each other here."""
@@ -77,10 +79,17 @@ class Stage:
             if self.has_database:
                 self._relay = SteppedRelay(gateway.bus, name, self.faults)
             self._exits = exits.pop_all()
+        self._is_open = True
 
     def close(self) -> None:
         """Have communicators speak to whom they spoke before."""
+        self._is_open = False
         self._exits.close()
+
+    def require_open(self) -> None:
+        """Raise HarnessError where communicators would speak to the real broker."""
+        if not self._is_open:
+            raise HarnessError("the harness is not open: use it in `with Harness() as bus:`")
 
     @property
     def is_in_transaction(self) -> bool:
@@ -110,6 +119,10 @@ class Stage:
         if not is_copy:
             self.note(FactKind.SENT, envelope.source, envelope)
 
+    def soon(self, act: Callable[[], None]) -> None:
+        """Do something in the test's own thread, before anything else is delivered."""
+        self._soon.append(act)
+
     def later(self, seconds: float, act: Callable[[], None]) -> None:
         """Do something when so much time has passed."""
         self._later.append((self.clock.now() + seconds, act))
@@ -118,15 +131,17 @@ class Stage:
         """Do what waits for the commit of what is over."""
         if self._commits is not None:
             self._commits.run()
+        while self._soon:
+            self._soon.pop(0)()
 
     def settle(self) -> None:
         """Do all that can be done at this instant."""
-        for _ in range(MOST_DELIVERIES):
+        for _ in range(MOST_ROUNDS):
             self.commit()
             if not (self._deliver_each() or self._do_what_is_due()):
                 return
         raise HarnessError(
-            f"no rest after {MOST_DELIVERIES} rounds of deliveries: handlers tell each other more "
+            f"no rest after {MOST_ROUNDS} rounds of deliveries: handlers tell each other more "
             f"and more. The last: {', '.join(f.type for f in self.facts[-5:])}"
         )
 
@@ -146,7 +161,7 @@ class Stage:
     def deliver_until(self, is_enough: Callable[[], bool], target: str) -> None:
         """Deliver what waits, that of one service first, until it is enough or all is quiet."""
         asked = self.workers.get(target)
-        for _ in range(MOST_DELIVERIES):
+        for _ in range(MOST_ROUNDS):
             if is_enough():
                 return
             self.commit()

@@ -38,8 +38,11 @@ if TYPE_CHECKING:
 _MOMENT_SECONDS: Final = 0.001
 
 
-class HarnessError(Exception):
-    """The test asks for what the harness cannot do; its text says what to do instead."""
+class HarnessError(BaseException):
+    """The test asks for what the harness cannot do; its text says what to do instead.
+
+    No `Exception`: neither handlers nor the library shall take it for the failure of a message.
+    """
 
 
 class World(Protocol):
@@ -55,6 +58,9 @@ class World(Protocol):
 
     def note_sent(self, envelope: Envelope) -> None:
         """Put on record that a service has said something."""
+
+    def soon(self, act: Callable[[], None]) -> None:
+        """Do something in the test's own thread, before anything else is delivered."""
 
     def deliver_until(self, is_enough: Callable[[], bool], target: str) -> None:
         """Deliver what waits, that of one service first, until it is enough or all is quiet."""
@@ -116,8 +122,9 @@ class SteppedDispatch(Dispatch):
                 "@pytest.mark.django_db(transaction=True), or send by sync_to_async."
             )
         message_id = super().send(envelope, delay=delay, may_repeat=may_repeat)
-        if needs_database or envelope.id in self._kept:
-            self._kept.discard(envelope.id)
+        is_kept = needs_database or envelope.id in self._kept
+        self._kept.discard(envelope.id)
+        if is_kept and not on_event_loop():  # there it is committed by now
             transaction.on_commit(lambda: self._world.note_sent(envelope))
         else:
             self._world.note_sent(envelope)
@@ -128,12 +135,20 @@ class SteppedDispatch(Dispatch):
         self._kept.add(envelope.id)
 
     def _start_handoff(self) -> Handoff:
-        return _SteppedHandoff(self._bus)
+        return _SteppedHandoff(self._bus, self._world)
 
 
 class _SteppedHandoff(Handoff):
+    def __init__(self, bus: MessageBus, world: World) -> None:
+        super().__init__(bus)
+        self._world = world
+
     def give(self, key: Key, envelope: Envelope, body: str) -> None:
-        self.publish([Item(key, envelope, body)])
+        items = [Item(key, envelope, body)]
+        if on_event_loop():  # no place for a database
+            self._world.soon(lambda: self.publish(items))
+        else:
+            self.publish(items)
 
 
 class SteppedReplies(ReplyQueue):

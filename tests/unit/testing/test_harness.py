@@ -19,7 +19,7 @@ from messaging import (
 from messaging.clock import SYSTEM_CLOCK
 from messaging.envelope import Envelope, utc_now
 from messaging.models import InboxMessage
-from messaging.testing import Harness, HarnessError
+from messaging.testing import Harness, HarnessError, stage
 from services.user.models import User
 
 #: A ladder of ten attempts, from a minute to two hours apart.
@@ -30,6 +30,17 @@ LADDER = RetryPolicy(
 
 def make_user(message: Envelope) -> None:
     User.objects.create(id=random.getrandbits(40), name=message.id, email="", country="FR")
+
+
+@pytest.mark.django_db
+def test_settings_may_differ_from_those_of_the_project(billing: ServiceCommunicator) -> None:
+    billing.on_message("poison")(lambda _data: None)
+    with Harness(max_worker_deaths=1) as bus:
+        bus.service(billing)
+        bus.crash("billing", during="poison")
+        bus.send("billing", "poison", priority="CRITICAL")
+        bus.advance("1m")
+        assert bus.parked("poison", reason="killed_worker").once
 
 
 @pytest.fixture
@@ -277,6 +288,40 @@ def test_in_a_test_that_commits_it_is_the_same(bus: Harness, billing: ServiceCom
     assert InboxMessage.objects.get(message_id=message_id).state == "handled"
 
 
+async def send_critical(communicator: ServiceCommunicator) -> None:
+    communicator.send_to_service("billing", "work", priority="CRITICAL")
+
+
+def test_an_async_handler_that_needs_a_connection_of_its_own_says_how_it_can_have_one(
+    bus: Harness, billing: ServiceCommunicator
+) -> None:
+    billing.on_message("begin")(lambda _data: None)
+
+    @billing.on_message("go")
+    async def go(_data: Any) -> None:
+        await send_critical(billing)
+
+    bus.service(billing)
+    with pytest.raises(HarnessError, match=r"django_db\(transaction=True\)"):
+        bus.send("billing", "go")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_in_a_test_that_commits_an_async_handler_sends_what_it_likes(
+    bus: Harness, billing: ServiceCommunicator
+) -> None:
+    billing.on_message("work")(lambda _data: None)
+
+    @billing.on_message("go")
+    async def go(_data: Any) -> None:
+        await send_critical(billing)
+
+    bus.service(billing)
+    bus.send("billing", "go")
+    assert bus.handled("work").once
+    assert not bus.unaccounted()
+
+
 def test_delays_expiry_and_retry_keep_their_times(
     bus: Harness, billing: ServiceCommunicator
 ) -> None:
@@ -323,11 +368,13 @@ def test_a_failed_assertion_says_what_there_was_instead(
 
 
 def test_mistakes_of_a_test_are_told_with_what_to_do(
-    bus: Harness, billing: ServiceCommunicator
+    bus: Harness, billing: ServiceCommunicator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(stage, "MOST_ROUNDS", 50)
+
     @billing.on_message("loop")
     def loop(_data: Any) -> None:
-        billing.send_to_service("billing", "other")
+        billing.send_to_service("billing", "loop")
 
     bus.service(billing)
     with pytest.raises(HarnessError, match="billing handles no 'store'; it handles loop"):
@@ -338,6 +385,8 @@ def test_mistakes_of_a_test_are_told_with_what_to_do(
         bus.stop("mail")
     with pytest.raises(ValueError, match="'1h30m', got '5 minutes'"):
         bus.advance("5 minutes")
+    with pytest.raises(HarnessError, match="no rest after 50 rounds of deliveries"):
+        bus.send("billing", "loop")
     own = ServiceCommunicator("own", config=billing.config)
     with pytest.raises(HarnessError, match="own was made with settings of its own"):
         bus.service(own)
@@ -351,6 +400,8 @@ def test_afterwards_everybody_speaks_to_the_real_broker_again_at_the_real_time(
     assert inside.config.broker_url.startswith("memory-bus://")
     early = utc_now()
     bus.__exit__(None, None, None)
+    with pytest.raises(HarnessError, match="is not open"):
+        bus.send("billing", "work")
     assert utc_now() < early
     assert billing.bus is not inside
     assert billing.bus.config.broker_url == billing.config.broker_url
