@@ -51,7 +51,7 @@ class BusClock:
     processes must agree on (leases of the embedded broker), reads `SYSTEM_CLOCK` instead.
     """
 
-    #: Attributes, not methods: reading them costs what calling the clock itself does.
+    #: Attributes, not methods: the host's own functions, without a call in between.
     now: Callable[[], float]
     monotonic: Callable[[], float]
     sleep: Callable[[float], None]
@@ -59,21 +59,19 @@ class BusClock:
     utc_now: Callable[[], datetime]
 
     def __init__(self) -> None:
-        self._follow(SYSTEM_CLOCK, partial(datetime.now, UTC))
+        self.now, self.monotonic, self.sleep = time.time, time.monotonic, time.sleep
+        self.utc_now = partial(datetime.now, UTC)
 
     @contextmanager
     def following(self, clock: Clock) -> Iterator[None]:
         """Tell the time of another clock within the block, on all threads of this process."""
         before = dict(vars(self))
-        self._follow(clock, lambda: datetime.fromtimestamp(clock.now(), UTC))
+        self.now, self.monotonic, self.sleep = clock.now, clock.monotonic, clock.sleep
+        self.utc_now = lambda: datetime.fromtimestamp(clock.now(), UTC)
         try:
             yield
         finally:
             vars(self).update(before)
-
-    def _follow(self, clock: Clock, utc_now: Callable[[], datetime]) -> None:
-        self.now, self.monotonic, self.sleep = clock.now, clock.monotonic, clock.sleep
-        self.utc_now = utc_now
 
 
 BUS_CLOCK: Final = BusClock()
