@@ -8,6 +8,7 @@ from django.db import transaction
 
 from messaging import (
     BrokerUnavailable,
+    ConfigurationError,
     Reject,
     RemoteError,
     RequestTimeout,
@@ -19,7 +20,9 @@ from messaging import (
 from messaging.clock import SYSTEM_CLOCK
 from messaging.envelope import Envelope, utc_now
 from messaging.models import InboxMessage
+from messaging.publisher import Addressed
 from messaging.testing import Harness, HarnessError, stage
+from messaging.wire import WireMessage
 from services.user.models import User
 
 #: A ladder of ten attempts, from a minute to two hours apart.
@@ -405,3 +408,51 @@ def test_afterwards_everybody_speaks_to_the_real_broker_again_at_the_real_time(
     assert utc_now() < early
     assert billing.bus is not inside
     assert billing.bus.config.broker_url == billing.config.broker_url
+
+
+@pytest.mark.django_db
+def test_signed_messages_are_checked_as_in_production(billing: ServiceCommunicator) -> None:
+    billing.on_message("ask")(lambda data: data)
+    billing.on_message("work", atomic=True)(lambda _data: None)
+    with Harness(signing_keys=f"k@tester:{'s' * 40},b@billing:{'t' * 40}") as bus:
+        bus.service(billing)
+        assert bus.request("billing", "ask", 5) == 5
+        bus.duplicate("work")
+        bus.send("billing", "work")
+        assert bus.handled("work").once
+        with pytest.raises(ConfigurationError, match="stranger"):
+            bus.speaker("stranger").send_to_service("billing", "work")
+
+
+def test_the_gateway_is_asked_who_is_there(bus: Harness, billing: ServiceCommunicator) -> None:
+    billing.on_message("invoice.*")(lambda _data: None)
+    bus.service(billing)
+    found = bus.speaker("shop").discover("billing")
+    assert (found["state"], found["subscriptions"]) == ("UP", ["invoice.*"])
+    with pytest.raises(RemoteError, match="there is no service 'mail'"):
+        bus.speaker("shop").discover("mail")
+
+
+def test_callbacks_on_commit_are_called_as_in_production(
+    bus: Harness, billing: ServiceCommunicator
+) -> None:
+    @billing.on_message("work", atomic=True)
+    def work(data: Any) -> None:
+        transaction.on_commit(lambda: billing.broadcast("work.done", data))
+
+    bus.service(billing)
+    bus.send("billing", "work", {"n": 1})
+    assert bus.sent("work.done").only.data == {"n": 1}
+
+
+def test_what_cannot_be_read_is_parked_with_the_reason(
+    bus: Harness, billing: ServiceCommunicator
+) -> None:
+    billing.on_message("work")(lambda _data: None)
+    bus.service(billing)
+    with billing.bus.publisher() as publisher:
+        message = WireMessage("no JSON", {"task": "messaging.deliver"}, {}, priority=3)
+        publisher.publish(Addressed(message, "", "billing"))
+    bus.settle()
+    assert bus.parked(reason="invalid").once
+    assert bus.dead_letters()[0].raw_body == b"no JSON"
