@@ -1,4 +1,8 @@
-"""Fixtures for pytest: `bus`, and `bus_without_database`."""
+"""Fixtures for pytest: `bus`, and `bus_without_database`.
+
+An entry point for it is named like this module: so pytest knows it again where a ``conftest.py``
+names it as well.
+"""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
