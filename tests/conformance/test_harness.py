@@ -187,7 +187,7 @@ def rendered(stories: Stories) -> str:
     return "\n\n".join("\n".join((f"# {name}", *lines)) for name, lines in stories.items())
 
 
-class Stage:
+class Workers:
     """The same services as real workers of an installation."""
 
     def __init__(self, installation: Installation) -> None:
@@ -231,30 +231,30 @@ class Stage:
 
 
 def told_by_a_broker(installation: Installation, expected: str) -> str:
-    stage = Stage(installation)
-    stage.say(*EARLY)
+    workers = Workers(installation)
+    workers.say(*EARLY)
     for name in SERVICES:
-        stage.start(name)
-    stage.wait_ready(len(SERVICES))
-    stage.say(*(name for name in SCENARIOS if name not in (*EARLY, LAST)))
-    stage.duplicate("delivered twice")
+        workers.start(name)
+    workers.wait_ready(len(SERVICES))
+    workers.say(*(name for name in SCENARIOS if name not in (*EARLY, LAST)))
+    workers.duplicate("delivered twice")
     # Killed by its handler: somebody starts it again.
     died = installation.journal("stories").path.with_suffix(".died")
     eventually(died.exists, 30, "the worker of brittle has died")
-    stage.start("brittle")
+    workers.start("brittle")
 
     def is_told() -> bool:
-        told = stage.told().partition(f"# {LAST}")[0]
+        told = workers.told().partition(f"# {LAST}")[0]
         return told == expected.partition(f"# {LAST}")[0]
 
     try:
         eventually(is_told, 20)
     except AssertionError:
-        return stage.told()
+        return workers.told()
     # Behind all that is told by then: what came twice or late shows in what is told after it.
-    stage.say(LAST)
-    eventually(lambda: "handles" in stage.told().partition(f"# {LAST}")[2], 30)
-    return stage.told()
+    workers.say(LAST)
+    eventually(lambda: "handles" in workers.told().partition(f"# {LAST}")[2], 30)
+    return workers.told()
 
 
 @pytest.mark.django_db

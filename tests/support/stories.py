@@ -19,7 +19,9 @@ from messaging import (
 )
 
 EFFECTS: Final = "CREATE TABLE effect (message_id TEXT, service TEXT)"
-_COUNT: Final = "SELECT message_id, service, count(*) FROM effect GROUP BY message_id, service"
+COUNT_EFFECTS: Final = (
+    "SELECT message_id, service, count(*) FROM effect GROUP BY message_id, service"
+)
 #: Three attempts in a moment.
 QUICK: Final = RetryPolicy(
     immediate=1, delayed=2, base_seconds=0.02, cap_seconds=0.02, floor_seconds=0.01
@@ -165,6 +167,3 @@ SERVICES: Final = ("counter", "mirror", "brittle")
 
 def effects(rows: Sequence[tuple[str, str, int]]) -> dict[tuple[str, str], int]:
     return {(message_id, name): count for message_id, name, count in rows}
-
-
-COUNT_EFFECTS: Final = _COUNT
