@@ -18,6 +18,9 @@ BROKER ?= sqlite
 # requirement has changed since.
 SETUP := $(VENV)/.setup
 SETUP_CHECK := $(VENV)/.setup-check
+# What the client for Node needs, where there is Node: its tests are skipped elsewhere, and say so.
+NODE_CLIENT := clients/node/node_modules/.setup
+NODE_SETUP := $(if $(shell command -v node && command -v npm),$(NODE_CLIENT))
 
 # Where it is set, each of the many processes compiles every module anew: twice the time to start.
 unexport PYTHONDONTWRITEBYTECODE
@@ -36,7 +39,7 @@ demo: $(SETUP) ## Show what the system does, on a private copy of it; needs noth
 run: $(SETUP) ## Run gateway, beat, Flower and all services here until Ctrl-C
 	@$(BIN)/python manage.py run_stack
 
-test: $(SETUP) ## Run all tests; REQUIRE_BROKERS=1 fails where RabbitMQ or Redis is missing
+test: $(SETUP) $(NODE_SETUP) ## Run all tests; REQUIRE_BROKERS=1 fails where RabbitMQ or Redis is missing
 	$(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist worksteal --ignore tests/browser \
 		--ignore tests/postgres
 	$(BIN)/python -m pytest -q -n $(BROWSER_PROCESSES) --dist worksteal tests/browser
@@ -67,7 +70,7 @@ pictures: $(SETUP) ## Take the pictures in docs/pictures/ anew, of a scene on a 
 	$(BIN)/python -m tests.pictures.trace
 
 clean: ## Remove the virtual environment and all caches; databases in var/ stay
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) clients/node/node_modules build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:
@@ -77,6 +80,11 @@ $(SETUP): requirements.txt constraints.txt | $(VENV)/bin/python
 	@echo "Installing into $(VENV) …"
 	@$(BIN)/python -m pip install --quiet -r requirements.txt -c constraints.txt
 	@touch $@
+
+$(NODE_CLIENT): clients/node/package.json clients/node/package-lock.json
+	@echo "Installing into clients/node/node_modules …"
+	@cd clients/node && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error \
+		&& touch node_modules/.setup || echo "without it the tests of the client for Node are skipped"
 
 $(SETUP_CHECK): requirements-check.txt $(SETUP)
 	@$(BIN)/python -m pip install --quiet -r requirements-check.txt -c constraints.txt

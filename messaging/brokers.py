@@ -95,6 +95,9 @@ def _redis_options(config: MessagingConfig) -> dict[str, Any]:
         # Look for it every 5 s, not every 100 s (10 ticks of 10 s are kombu's defaults).
         "unacked_restore_interval": 5,
         "unacked_restore_throttle": 1,
+        # Who looks holds a lock; one killed then would keep all others from it for 300 s. Two at a
+        # time do no harm: a delivery is given back in a transaction of its own.
+        "unacked_mutex_expire": 5,
         # kombu's default is no timeout at all: a mute Redis would block callers for ever.
         "socket_timeout": config.broker_timeout_seconds,
         "socket_connect_timeout": config.broker_timeout_seconds,

@@ -1,18 +1,10 @@
-"""kombu's Redis transport, with clients that are kept and deliveries that are told apart.
+"""The Redis transport of the bus: kombu's, with clients that are kept and deliveries of our own.
 
-**Clients.** kombu 5.7 makes a redis-py client, a quarter of a millisecond of Python, for every
-message that is published, taken or acknowledged. A client may be used by all threads: it lends
-each command a connection of the pool.
-
-**Deliveries.** kombu notes what is not acknowledged under a tag that the *message* got when it was
-published, for all consumers of the database together. All copies of a broadcast have the same: the
-first service that acknowledges its copy takes the note of all others away, so that a worker that
-dies then, or gives its copy back, loses it. And what is given back goes where it was published to:
-to every service once more. Here each delivery has a tag of its own, and goes back to the queue
-that it came from.
+kombu 5.7 makes a redis-py client, a quarter of a millisecond of Python, for every message that is
+published, taken or acknowledged. A client may be used by all threads: it lends each command a
+connection of the pool.
 """
 
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -21,10 +13,12 @@ from kombu.transport import redis
 from kombu.utils.json import loads
 from redis.exceptions import ConnectionError
 
+from messaging.redis_deliveries import DeliveringChannel
+
 _redis: Any = redis
 
 
-class Channel(_redis.Channel):
+class Channel(DeliveringChannel, _redis.Channel):
     """A channel that keeps its client as long as its pool."""
 
     _kept_client: Any = None
@@ -74,23 +68,17 @@ class Channel(_redis.Channel):
             return None
 
 
-class _Deliveries:
-    """What a transport makes of each message that it hands to a consumer."""
-
-    def _deliver(self, message: Any, queue: str) -> None:
-        properties = message.get("properties") if isinstance(message, dict) else None
-        # What is not written as kombu does it the worker parks, as far as that can be read.
-        if isinstance(properties, dict) and isinstance(properties.get("delivery_info"), dict):
-            properties["delivery_info"] |= {"exchange": "", "routing_key": queue}
-            properties["delivery_tag"] = str(uuid.uuid4())
-        super()._deliver(message, queue)  # type: ignore[misc]
+class SentinelChannel(DeliveringChannel, _redis.SentinelChannel):
+    """A channel of a server that Redis Sentinel names. kombu makes its clients."""
 
 
-class Transport(_Deliveries, _redis.Transport):
-    """kombu's, with that channel and those deliveries."""
+class Transport(_redis.Transport):
+    """kombu's, with those channels."""
 
     Channel = Channel
 
 
-class SentinelTransport(_Deliveries, _redis.SentinelTransport):
-    """kombu's for Redis Sentinel, which makes its clients by itself, with those deliveries."""
+class SentinelTransport(_redis.SentinelTransport):
+    """kombu's for Redis Sentinel, with those channels."""
+
+    Channel = SentinelChannel

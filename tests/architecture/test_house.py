@@ -19,6 +19,11 @@ MODULES = sorted(
     if "migrations" not in path.parts
 )
 MAX_LINES = 300
+#: In JavaScript; ruff has its own for Python.
+MAX_COLUMNS = 120
+NODE_MODULES = sorted(
+    path for folder in ("", "lib/") for path in (ROOT / "clients/node").glob(f"{folder}*.js")
+)
 #: Longer by their docstrings: the public API in one place.
 LONGER = {"messaging/communicator.py": 400}
 
@@ -37,6 +42,14 @@ def test_a_module_says_what_it_is_and_stays_small(path: Path) -> None:
     text = path.read_text()
     assert len(text.splitlines()) <= LONGER.get(relative(path), MAX_LINES)
     assert ast.get_docstring(ast.parse(text)), "no module docstring"
+
+
+@pytest.mark.parametrize("path", NODE_MODULES, ids=relative)
+def test_a_module_of_the_client_for_node_stays_small(path: Path) -> None:
+    lines = path.read_text().splitlines()
+    assert len(lines) <= MAX_LINES
+    assert lines[0].startswith("/**"), "does not say what it is"
+    assert [line for line in lines if len(line) > MAX_COLUMNS] == []
 
 
 @pytest.mark.parametrize("path", MODULES, ids=relative)
@@ -68,6 +81,9 @@ def test_sending_needs_neither_celery_nor_flower() -> None:
         "docs/production.md",
         "docs/testing.md",
         "docs/upgrading.md",
+        "docs/node.md",
+        "docs/wire_protocol.md",
+        "docs/from_celery.md",
     ],
 )
 def test_files_that_documents_name_exist(document: str) -> None:
@@ -81,7 +97,8 @@ def test_files_that_documents_name_exist(document: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "document", ["docs/guarantees.md", "docs/security.md", "docs/upgrading.md"]
+    "document",
+    ["docs/guarantees.md", "docs/security.md", "docs/upgrading.md", "docs/node.md"],
 )
 def test_every_test_that_a_document_names_exists(document: str) -> None:
     text = (ROOT / document).read_text()

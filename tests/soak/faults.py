@@ -38,6 +38,8 @@ class Fault:
     happen: Happening
     #: How long it lasts.
     seconds: float
+    #: The one process that it ends; empty: none, or one of several.
+    ends: str = ""
     #: Says why it cannot happen there; empty: it can.
     obstacle: Callable[[World], str] = lambda _world: ""
 
@@ -203,15 +205,18 @@ def _needs_clocks(world: World) -> str:
 def catalogue(flood: int = FLOOD) -> tuple[Fault, ...]:
     """Return every fault there is."""
 
-    def killed(name: str) -> Happening:
-        return lambda world, _chance: _killed(world, name)
+    def killed(name: str, process: str) -> Fault:
+        def happen(world: World, _chance: random.Random) -> AbstractContextManager[str]:
+            return _killed(world, process)
+
+        return Fault(name=name, happen=happen, seconds=4, ends=process)
 
     server, network, clocks = _needs_server, _needs_network, _needs_clocks
     return (
         Fault(name="worker killed", happen=_kill_worker, seconds=4),
-        Fault(name="gateway worker killed", happen=killed(GATEWAY_WORKER), seconds=4),
-        Fault(name="web killed", happen=killed(WEB), seconds=4),
-        Fault(name="beat killed", happen=killed(BEAT), seconds=4),
+        killed("gateway worker killed", GATEWAY_WORKER),
+        killed("web killed", WEB),
+        killed("beat killed", BEAT),
         Fault(name="worker frozen", happen=_frozen_worker, seconds=_FROZEN_SECONDS),
         Fault(name="broker restarted", happen=_broker_restarted, seconds=5, obstacle=server),
         Fault(name="broker killed", happen=_broker_killed, seconds=5, obstacle=server),

@@ -71,7 +71,10 @@ def limit_for(seconds: float) -> float:
 
 
 def memory_trends(samples: Sequence[Sample]) -> list[Trend]:
-    """Return one for each process, whatever was started anew in its place; and the server's."""
+    """Return one for each process, whatever was started anew in its place; and the server's.
+
+    Judged are those that lived through the second half: of the others it shows beginnings.
+    """
     if not samples:
         return []
     begun_at, ended_at = samples[0].at, samples[-1].at
@@ -85,8 +88,13 @@ def memory_trends(samples: Sequence[Sample]) -> list[Trend]:
             if sample.at >= half_at and sample.at - first >= WARM_SECONDS:
                 lives[name].setdefault(pid, []).append((sample.at / 3600, mb))
     limit = limit_for(ended_at - half_at)
+    elders = {
+        name
+        for name, (pid, _) in samples[-1].memory.items()
+        if name != BROKER and seen_first[pid] <= half_at
+    }
     return [
-        _trend(name, list(groups.values()), limit, is_judged=is_long and name != BROKER)
+        _trend(name, list(groups.values()), limit, is_judged=is_long and name in elders)
         for name, groups in sorted(lives.items())
     ]
 

@@ -33,6 +33,8 @@ class Span:
 class Turns:
     """All faults one after the other, in an order that differs from round to round.
 
+    In the second half the elders are spared (`World.spares_elders`).
+
     Args:
         world: what they happen to.
         faults: which.
@@ -48,15 +50,23 @@ class Turns:
     def play(self, seconds: float) -> None:
         """Let them happen for so long; one that has begun is ended, whatever happens."""
         ends_at = SYSTEM_CLOCK.monotonic() + seconds
+        half_at = ends_at - seconds / 2
         for fault in self._endless():
+            # What would reach into the second half belongs to it.
+            ends = SYSTEM_CLOCK.monotonic() + self._calm_seconds + fault.seconds
+            self._world.spares_elders = ends >= half_at
+            if self._world.spares_elders:
+                self._faults = [each for each in self._faults if not each.ends]
+                if fault.ends:
+                    continue
             _wait(min(self._calm_seconds, ends_at - SYSTEM_CLOCK.monotonic()))
             if SYSTEM_CLOCK.monotonic() + fault.seconds > ends_at:
-                _wait(ends_at - SYSTEM_CLOCK.monotonic())
-                return
+                break
             self._happen(fault)
+        _wait(ends_at - SYSTEM_CLOCK.monotonic())
 
     def _endless(self) -> Iterator[Fault]:
-        while True:
+        while self._faults:
             yield from self._faults
             self._faults = self._chance.sample(self._faults, len(self._faults))
 

@@ -147,10 +147,6 @@ def _excused(evidence: Evidence, lost: list[Sending]) -> dict[str, str]:
         for span in evidence.spans:
             if span.name in empties and span.meets(sending.begun_at, until):
                 excused[sending.number] = empties[span.name]
-    if evidence.broker == "redis":
-        for span in evidence.spans:
-            if span.name in _KILLS:
-                excused |= _one_for_a_kill(span, lost, excused)
     return excused
 
 
@@ -161,14 +157,6 @@ def _on_broker_at(spans: list[Span], sending: Sending) -> float:
         if span.name in _AWAY and span.meets(at, at, after_seconds=_RELAYED_SECONDS):
             at = span.ended_at + _RELAYED_SECONDS
     return at
-
-
-def _one_for_a_kill(span: Span, lost: list[Sending], excused: dict[str, str]) -> dict[str, str]:
-    for sending in lost:
-        was_fetched = 0 <= span.begun_at - sending.begun_at <= _AFTERMATH_SECONDS
-        if was_fetched and sending.number not in excused:
-            return {sending.number: "Redis: the one a killed worker was fetching"}
-    return {}
 
 
 def _invented(evidence: Evidence) -> Check:

@@ -67,6 +67,9 @@ class World:
         self, broker: str, report: Path, minutes: float, *, has_clocks: bool = False
     ) -> None:
         self.broker, self.report = broker, report
+        #: Whether the gateway's processes and the first worker of each service are left alone by
+        #: faults that hit one process: they live on, so that it is seen whether they grow.
+        self.spares_elders = False
         self.logs = report / "log"
         self.logs.mkdir()
         self._megabytes = int(_DISK_MB + _DISK_MB_A_MINUTE * minutes)
@@ -114,8 +117,10 @@ class World:
         return self.server.folder if self.server else self.var_dir / "broker.sqlite3"
 
     def workers(self) -> list[str]:
-        """Return the processes that handle messages of the services."""
-        return [name for name in self.supervisor.names() if name.startswith(SERVICES)]
+        """Return the services' processes that a fault may hit."""
+        spared = f"-{1 if self.spares_elders else 0}"
+        names = self.supervisor.names()
+        return [each for each in names if each.startswith(SERVICES) and not each.endswith(spared)]
 
     def put_clocks_ahead(self, seconds: int = JUMP_SECONDS) -> None:
         """Have the clock of every process of the installation so far ahead; 0: right again."""

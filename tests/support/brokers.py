@@ -15,24 +15,19 @@ class Features:
 
     name: str
     url: str
-    #: Whether kill -9 of a worker loses none of the messages it held.
-    survives_kill: bool
     #: Seconds until what a killed worker held is handled by another.
     recovery_seconds: float
 
 
 BROKERS = {
-    "sqlite": Features("sqlite", "sqlite:///{folder}/broker.sqlite3", True, 5.0),
+    "sqlite": Features("sqlite", "sqlite:///{folder}/broker.sqlite3", 5.0),
     "amqp": Features(
         "amqp",
         os.environ.get("TEST_AMQP_URL", "amqp://guest:guest@127.0.0.1:5672//"),
-        True,
         5.0,
     ),
     # Recovery is the visibility timeout (3 s in the tests) and the 5 s it is looked at.
-    "redis": Features(
-        "redis", os.environ.get("TEST_REDIS_URL", "redis://127.0.0.1:6379/9"), False, 15.0
-    ),
+    "redis": Features("redis", os.environ.get("TEST_REDIS_URL", "redis://127.0.0.1:6379/9"), 15.0),
 }
 
 
@@ -41,9 +36,8 @@ def broker_at(url: str) -> Features:
     scheme = urlsplit(url).scheme
     for name, schemes in _SCHEMES.items():
         if scheme in schemes:
-            known = BROKERS[name]
-            return Features(name, url, known.survives_kill, known.recovery_seconds)
-    return Features("other", url, True, 5.0)
+            return Features(name, url, BROKERS[name].recovery_seconds)
+    return Features("other", url, 5.0)
 
 
 _SCHEMES = {

@@ -80,6 +80,9 @@ def _become(command: Sequence[str], env: dict[str, str], streams: tuple[str, str
     os.chdir(ROOT)
     os.environ.clear()
     os.environ.update(env)
+    sys.path += [
+        path for path in env.get("PYTHONPATH", "").split(os.pathsep) if path not in sys.path
+    ]
     for number, path in enumerate(streams):
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND if number else os.O_RDONLY
         os.dup2(os.open(path, flags, 0o644), number)

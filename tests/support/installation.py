@@ -78,6 +78,14 @@ class Installation:
         self._processes.append(process)
         return process
 
+    def start_program(self, name: str, *command: str, **env: str) -> Process:
+        """Start a program that is none of Python's in this installation."""
+        log = self.folder / f"{name}.log"
+        process = Process(*command, env=self.environment(**env), log=log)
+        self._processes.append(process)
+        self._services.add(name)
+        return process
+
     def send(self, messages: Iterable[dict[str, Any]]) -> list[str]:
         """Send from a process of its own, which has a database; return ids or error names."""
         lines = "".join(json.dumps(message) + "\n" for message in messages)

@@ -80,3 +80,8 @@ def test_a_database_may_grow_and_its_log_may_not() -> None:
         "broker": True,
         "broker WAL": True,
     }
+
+
+def test_a_process_that_a_fault_has_ended_in_the_second_half_is_not_judged() -> None:
+    (_, early), (_, late) = (memory_trends(samples(30, restart_at=minute)) for minute in (50, 90))
+    assert [early.is_judged, late.is_judged] == [True, False]

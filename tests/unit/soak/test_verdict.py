@@ -112,7 +112,7 @@ def test_a_lost_message_is_told_from_one_that_came_twice() -> None:
         ("sqlite", "broker wiped", 101, True),
         ("sqlite", "broker wiped", 300, False),
         ("sqlite", "worker killed", 101, False),
-        ("redis", "worker killed", 101, True),
+        ("redis", "worker killed", 101, False),
         ("amqp", "broker killed", 101, True),
         ("redis", "broker killed", 101, False),
     ],
@@ -136,14 +136,6 @@ def test_what_waited_for_an_absent_broker_was_on_it_later() -> None:
 def test_what_was_at_the_end_of_a_flood_waited_longer() -> None:
     low, spans = sending("LOW"), [Span("broker wiped", 300, 304)]
     assert broken(evidence(low, effects=Counter(), spans=spans)) == []
-
-
-def test_one_kill_excuses_one_message_on_redis() -> None:
-    both = [sending("NORMAL"), sending("NORMAL", number="n2", message_id="m2")]
-    found = evidence(
-        *both, broker="redis", effects=Counter(), spans=[Span("worker killed", 101, 105)]
-    )
-    assert broken(found) == [OTHERS]
 
 
 def test_an_effect_that_nobody_had_sent() -> None:
