@@ -6,6 +6,7 @@ service's author relies on: who said what to whom because of what, each attempt 
 and each end with its reason.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -26,12 +27,13 @@ def story(
     """Return a conversation as lines: what was said, and below it what each service made of it.
 
     Args:
-        facts: of one conversation, those of one service in the order in which they happened.
+        facts: of one conversation. Attempts are told by their numbers: of a worker's threads, one
+            may note a failed attempt after another has begun with the next.
         effects: by message id and service, how often a handler's effect is there.
     """
     said: dict[str, Fact] = {}
     made: dict[str, dict[str, list[str]]] = {}
-    for fact in facts:
+    for fact in sorted(facts, key=_number):
         if fact.type in INTERNAL:
             continue
         if fact.kind is FactKind.PUBLISHED:
@@ -54,6 +56,12 @@ def _place(fact: Fact, said: Mapping[str, Fact]) -> tuple[tuple[str, str, str], 
     own = (fact.type, fact.said_as, fact.target)
     cause = said.get(fact.causation_id or "")
     return (own,) if cause is None else (*_place(cause, said), own)
+
+
+def _number(fact: Fact) -> tuple[float, int]:
+    if fact.kind is FactKind.RETRIED:
+        return fact.attempt, 0
+    return (fact.attempt, 1) if fact.kind is FactKind.FAILED else (math.inf, 0)
 
 
 def _names(fact: Fact) -> dict[str, str]:

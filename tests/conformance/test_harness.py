@@ -240,7 +240,7 @@ def told_by_a_broker(installation: Installation, expected: str) -> str:
     workers.duplicate("delivered twice")
     # Killed by its handler: somebody starts it again.
     died = installation.journal("stories").path.with_suffix(".died")
-    eventually(died.exists, 30, "the worker of brittle has died")
+    eventually(died.exists, 60, "the worker of brittle has died")
     workers.start("brittle")
 
     def is_told() -> bool:
@@ -248,12 +248,12 @@ def told_by_a_broker(installation: Installation, expected: str) -> str:
         return told == expected.partition(f"# {LAST}")[0]
 
     try:
-        eventually(is_told, 20)
+        eventually(is_told, 60)
     except AssertionError:
         return workers.told()
     # Behind all that is told by then: what came twice or late shows in what is told after it.
     workers.say(LAST)
-    eventually(lambda: "handles" in workers.told().partition(f"# {LAST}")[2], 30)
+    eventually(lambda: "handles" in workers.told().partition(f"# {LAST}")[2], 60)
     return workers.told()
 
 
