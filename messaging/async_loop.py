@@ -3,7 +3,8 @@
 import asyncio
 import os
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 _lock = threading.Lock()
@@ -15,7 +16,25 @@ def run_coroutine(coroutine: Coroutine[Any, Any, Any]) -> Any:
 
     The coroutine sees the calling thread's context variables.
     """
+    return _run(coroutine)
+
+
+@contextmanager
+def running_by(run: Callable[[Coroutine[Any, Any, Any]], Any]) -> Iterator[None]:
+    """Have coroutines of handlers run by another function within the block, for tests."""
+    global _run
+    before, _run = _run, run
+    try:
+        yield
+    finally:
+        _run = before
+
+
+def _run_on_the_loop(coroutine: Coroutine[Any, Any, Any]) -> Any:
     return asyncio.run_coroutine_threadsafe(coroutine, _running_loop()).result()
+
+
+_run: Callable[[Coroutine[Any, Any, Any]], Any] = _run_on_the_loop
 
 
 def _running_loop() -> asyncio.AbstractEventLoop:

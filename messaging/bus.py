@@ -11,7 +11,8 @@ from kombu import Connection
 from messaging import codec
 from messaging.batches import BatchPublisher, Copy
 from messaging.brokers import profile_of
-from messaging.clock import SYSTEM_CLOCK, Clock
+from messaging.clock import BUS_CLOCK, Clock
+from messaging.compose import Composer
 from messaging.config import MessagingConfig
 from messaging.custody.down import DownTargets
 from messaging.dispatch import Dispatch
@@ -24,6 +25,7 @@ from messaging.publisher import Addressed, Publisher
 from messaging.publisher_pool import PublisherPool
 from messaging.rebinding import Rebinding
 from messaging.registration import DEAD_LETTER, PERISHABLE
+from messaging.requester import Requester
 from messaging.retry import RetryPolicy
 from messaging.round_trips import RoundTrips
 from messaging.signing import Keyring
@@ -49,7 +51,7 @@ class MessageBus:
         clock: time, for tests to move.
     """
 
-    def __init__(self, config: MessagingConfig, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(self, config: MessagingConfig, clock: Clock = BUS_CLOCK) -> None:
         self.config = config
         self.clock = clock
         self.profile = profile_of(config)
@@ -193,6 +195,10 @@ class MessageBus:
         """Return whether a message is answered for until its outcome is known."""
         is_kept = durable or priority == MessagePriority.CRITICAL or self.config.ledger == "all"
         return is_kept and message_type not in PERISHABLE
+
+    def new_requester(self, composer: Composer, service: str) -> Requester:
+        """Return what asks other services over this bus, in the name of a service."""
+        return Requester(self, composer, service)
 
     def publisher(self) -> AbstractContextManager[Publisher]:
         """Lend a publisher for the length of a ``with`` block; see `PublisherPool`."""

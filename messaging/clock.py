@@ -1,7 +1,11 @@
 """The one place that reads real time, so that tests can move it."""
 
 import time
-from typing import Protocol
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import partial
+from typing import Final, Protocol
 
 
 class Clock(Protocol):
@@ -38,3 +42,36 @@ class SystemClock:
 
 
 SYSTEM_CLOCK = SystemClock()
+
+
+class BusClock:
+    """What messages are dated by, and what custody times its work by.
+
+    The host's clock, until tests put their own in its place. What paces threads, and what many
+    processes must agree on (leases of the embedded broker), reads `SYSTEM_CLOCK` instead.
+    """
+
+    #: Attributes, not methods: the host's own functions, without a call in between.
+    now: Callable[[], float]
+    monotonic: Callable[[], float]
+    sleep: Callable[[float], None]
+    #: The present instant, aware, in UTC.
+    utc_now: Callable[[], datetime]
+
+    def __init__(self) -> None:
+        self.now, self.monotonic, self.sleep = time.time, time.monotonic, time.sleep
+        self.utc_now = partial(datetime.now, UTC)
+
+    @contextmanager
+    def following(self, clock: Clock) -> Iterator[None]:
+        """Tell the time of another clock within the block, on all threads of this process."""
+        before = dict(vars(self))
+        self.now, self.monotonic, self.sleep = clock.now, clock.monotonic, clock.sleep
+        self.utc_now = lambda: datetime.fromtimestamp(clock.now(), UTC)
+        try:
+            yield
+        finally:
+            vars(self).update(before)
+
+
+BUS_CLOCK: Final = BusClock()

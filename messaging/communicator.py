@@ -95,7 +95,7 @@ class ServiceCommunicator(Subscriber):
 
     @functools.cached_property
     def _requester(self) -> Requester:
-        return Requester(self.bus, self._composer, self.name)
+        return self.bus.new_requester(self._composer, self.name)
 
     @functools.cached_property
     def _directory(self) -> Directory:

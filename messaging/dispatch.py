@@ -97,12 +97,15 @@ class Dispatch:
     @property
     def _handoff(self) -> "Handoff":
         if self._started_handoff is None:
-            from messaging.custody.handoff import Handoff  # Django's models load late
-
-            self._started_handoff = Handoff(self._bus)
-            # Threads of a process that ends are stopped wherever they are.
-            atexit.register(self.flush)
+            self._started_handoff = self._start_handoff()
         return self._started_handoff
+
+    def _start_handoff(self) -> "Handoff":
+        from messaging.custody.handoff import Handoff  # Django's models load late
+
+        # Threads of a process that ends are stopped wherever they are.
+        atexit.register(self.flush)
+        return Handoff(self._bus)
 
     def _accept(self, envelope: Envelope, delay: float | None) -> None:
         """Take custody: a row in the caller's transaction, published once that is committed.

@@ -6,12 +6,14 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Final
 
 import uuid_utils
+
+from messaging.clock import BUS_CLOCK
 
 ENVELOPE_VERSION: Final = 1
 
@@ -144,7 +146,7 @@ def new_message_id() -> str:
 
 def utc_now() -> datetime:
     """Return the present instant, aware, in UTC."""
-    return datetime.now(UTC)
+    return BUS_CLOCK.utc_now()
 
 
 def expiry(created_at: datetime, expires_in: float | None) -> datetime | None:

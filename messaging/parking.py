@@ -6,6 +6,8 @@ import traceback
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from kombu.message import Message
+
 from messaging import codec
 from messaging.compose import id_of
 from messaging.deadletter import DeadLetter, DeadLetterReason
@@ -116,6 +118,22 @@ class Parking:
             ),
             None,
         )
+
+    def park_delivery(
+        self, message: Message, reason: DeadLetterReason, error: BaseException | str
+    ) -> None:
+        """Give up what a broker has delivered and nobody can read, or believe; as `park`."""
+        if isinstance(error, BadSignature) and error.envelope is not None:
+            self.park_unproved(error.envelope, error)
+            return
+        body = message.body
+        raw = body if isinstance(body, bytes) else str(body).encode(errors="surrogateescape")
+        headers = {
+            "content_type": message.content_type,
+            "content_encoding": message.content_encoding,
+            "headers": {str(key): repr(value) for key, value in (message.headers or {}).items()},
+        }
+        self.park_raw(raw, headers, reason, error)
 
     def _keep(self, letter: DeadLetter, envelope: Envelope | None) -> None:
         self.keep(letter)

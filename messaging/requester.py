@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from messaging.answers import error_from
-from messaging.bus import MessageBus
 from messaging.clock import SYSTEM_CLOCK
 from messaging.compose import Composer, seconds_left
 from messaging.envelope import Envelope, MessageKind, MessagePriority
@@ -18,6 +17,9 @@ from messaging.errors import BrokerUnavailable, MessagingError, PublishUncertain
 from messaging.forking import after_fork
 from messaging.registration import INTERNAL
 from messaging.replies import Outcome, ReplyQueue
+
+if TYPE_CHECKING:
+    from messaging.bus import MessageBus
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +32,7 @@ SENDERS: Final = 8
 class Requester:
     """Sends the requests of one service and hands out the answers. Thread-safe."""
 
-    def __init__(self, bus: MessageBus, composer: Composer, service: str) -> None:
+    def __init__(self, bus: "MessageBus", composer: Composer, service: str) -> None:
         self._bus = bus
         self._composer = composer
         self._replies = ReplyQueue(bus, service)
@@ -83,7 +85,7 @@ class Requester:
             self._replies.open()
             self._publish(envelope)
             left = max(0.0, ends_at - SYSTEM_CLOCK.monotonic())
-            return _answer(told.get(timeout=left))
+            return answer_of(told.get(timeout=left))
         except queue.Empty:
             raise RequestTimeout(envelope.target, envelope.type, seconds) from None
         finally:
@@ -98,7 +100,7 @@ class Requester:
             # The loop is not woken when it has been sent: only by the answer, or the error that
             # ends the wait for one.
             sending = self._senders.submit(copy_context().run, self._send_for, envelope, waiting)
-            return _answer(await waiting.outcome(seconds))
+            return answer_of(await waiting.outcome(seconds))
         except TimeoutError:
             self._replies.forget(envelope.id)  # from now on it is not sent any more
             raise _too_late(envelope, seconds, sending, waiting) from None
@@ -180,7 +182,8 @@ def _too_late(
     return RequestTimeout(envelope.target, envelope.type, seconds)
 
 
-def _answer(outcome: Outcome) -> Any:
+def answer_of(outcome: Outcome) -> Any:
+    """Return what a reply says, or raise what it or the lack of one means."""
     error = outcome if isinstance(outcome, Exception) else error_from(outcome)
     if error is not None:
         raise error

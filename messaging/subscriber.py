@@ -1,8 +1,10 @@
 """The receiving half of a service: its bus, and the handlers that were registered for it."""
 
 import functools
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, TypeVar
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from messaging.bus import MessageBus
 from messaging.config import MessagingConfig
@@ -12,6 +14,9 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+#: What a communicator makes once, of its bus.
+_OF_A_BUS: Final = ("bus", "_requester", "_directory", "celery_app")
 
 
 class Subscriber:
@@ -24,18 +29,30 @@ class Subscriber:
     def __init__(self, config: MessagingConfig | None) -> None:
         self._config = config
         self._subscribed: list[Callable[[MessageBus], object]] = []
+        #: Whether it speaks over the bus of the settings, as others of this process do.
+        self.uses_settings = config is None
+        _subscribers.add(self)
 
     @functools.cached_property
     def bus(self) -> MessageBus:
         """The bus underneath."""
+        bus = _make_bus(self) if self.uses_settings else MessageBus(self.config)
+        for subscribe in self._subscribed:
+            subscribe(bus)
+        return bus
+
+    @property
+    def config(self) -> MessagingConfig:
+        """The settings.
+
+        Raises:
+            ConfigurationError: none were given, and ``settings.MESSAGING`` is missing or wrong.
+        """
         if self._config is None:
             from messaging.apps import configured
 
             self._config = configured()
-        bus = MessageBus(self._config)
-        for subscribe in self._subscribed:
-            subscribe(bus)
-        return bus
+        return self._config
 
     def on_message(
         self,
@@ -112,7 +129,44 @@ class Subscriber:
 
     def _subscribe_with(self, subscribe: Callable[[MessageBus], object]) -> None:
         # Handlers are registered at import, before settings may be read: the bus comes later.
+        self._subscribed.append(subscribe)
         if "bus" in self.__dict__:
             subscribe(self.bus)
-        else:
-            self._subscribed.append(subscribe)
+
+
+#: Weak: whoever uses a communicator holds it.
+_subscribers: "weakref.WeakSet[Subscriber]" = weakref.WeakSet()
+
+
+def _bus_of_settings(subscriber: Subscriber) -> MessageBus:
+    return MessageBus(subscriber.config)
+
+
+_make_bus: Callable[[Subscriber], MessageBus] = _bus_of_settings
+
+
+@contextmanager
+def speaking_over(make_bus: Callable[[Subscriber], MessageBus]) -> Iterator[None]:
+    """Have all communicators of this process use buses made so within the block, for tests.
+
+    All but those that were given settings of their own; those made within the block as well. What
+    they had before they have again afterwards.
+    """
+    global _make_bus
+    before, _make_bus = _make_bus, make_bus
+    kept = [(each, _taken_from(each)) for each in list(_subscribers) if each.uses_settings]
+    try:
+        yield
+    finally:
+        _make_bus = before
+        for each in list(_subscribers):
+            if each.uses_settings:
+                _taken_from(each)
+        for each, parts in kept:
+            vars(each).update(parts)
+
+
+def _taken_from(subscriber: Subscriber) -> dict[str, Any]:
+    """Take away what it has made of its bus, and return it."""
+    made = vars(subscriber)
+    return {name: made.pop(name) for name in _OF_A_BUS if name in made}

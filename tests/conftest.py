@@ -14,6 +14,9 @@ from tests.support.brokers import BROKERS, Features, broker_at, require
 from tests.support.forked import run
 from tests.support.installation import Installation
 
+#: The fixture `bus`. Where the library is installed, its entry point says the same.
+pytest_plugins = ("messaging.testing.plugin",)
+
 
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(

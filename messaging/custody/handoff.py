@@ -39,7 +39,9 @@ GATHER_SECONDS: Final = 0.005
 IDLE_SECONDS: Final = 10.0
 
 
-class _Item(NamedTuple):
+class Item(NamedTuple):
+    """A row, and what it says."""
+
     key: Key
     envelope: Envelope
     body: str
@@ -54,7 +56,7 @@ class Handoff:
         self._fork_token = after_fork(self._reset)
 
     def _reset(self) -> None:
-        self._items: queue.Queue[_Item] = queue.Queue(CAPACITY)
+        self._items: queue.Queue[Item] = queue.Queue(CAPACITY)
         self._lock = threading.Lock()
         #: Length of all bodies in hand.
         self._characters = 0
@@ -71,7 +73,7 @@ class Handoff:
         if not self.has_room:
             return  # its row falls due
         try:
-            self._items.put_nowait(_Item(key, envelope, body))
+            self._items.put_nowait(Item(key, envelope, body))
         except queue.Full:
             return
         with self._lock:
@@ -97,7 +99,7 @@ class Handoff:
         try:
             while (batch := self._next_batch()) is not None:
                 try:
-                    self._publish(batch)
+                    self.publish(batch)
                 except DatabaseError as exc:
                     # The rows are as they were and fall due: published twice, marked once.
                     logger.warning("handoff: the database did not answer: %s", exc)
@@ -112,7 +114,7 @@ class Handoff:
         finally:
             close_database()
 
-    def _next_batch(self) -> list[_Item] | None:
+    def _next_batch(self) -> list[Item] | None:
         """Return what waits; None, and no thread any more, if nothing came for a while."""
         try:
             batch = [self._items.get(timeout=IDLE_SECONDS)]
@@ -132,7 +134,12 @@ class Handoff:
         self._is_burst = len(batch) > 1
         return batch
 
-    def _publish(self, batch: list[_Item]) -> None:
+    def publish(self, batch: list[Item]) -> None:
+        """Publish rows that are committed, and mark them.
+
+        Raises:
+            DatabaseError: the rows are as they were, and fall due.
+        """
         if not batch:
             return
         # Read before publishing: what the broker loses from now on shows as another epoch.

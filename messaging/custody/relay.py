@@ -10,7 +10,7 @@ from kombu import Queue
 
 from messaging import codec
 from messaging.batches import Copy, is_away
-from messaging.clock import SYSTEM_CLOCK
+from messaging.clock import BUS_CLOCK
 from messaging.custody import due, epoch, held, outbox, schedule, shared
 from messaging.custody.due import BATCH, DueMessage
 from messaging.custody.link import Link
@@ -128,7 +128,7 @@ class Relay:
 
     def _watch_broker(self) -> None:
         """Look for the marker now and then; at once after the broker was away."""
-        now = SYSTEM_CLOCK.monotonic()
+        now = BUS_CLOCK.monotonic()
         if now < self._epoch_at:
             return
         epoch.check(self._link)
@@ -171,7 +171,7 @@ class Relay:
         for row in rows:
             look_seconds = self._bus.config.receipt_timeout_seconds
             if row.state == OutboxState.PUBLISHED and row.under_custody:
-                if shared.note_received(row.key):
+                if self._is_received(row.key):
                     continue
                 verdict = self._targets.decide(row, utc_now())
                 look_seconds = verdict.look_seconds
@@ -186,6 +186,9 @@ class Relay:
             outbox.postpone(keys, _after(look_seconds), refused=False)
         held.hold(waiting, utc_now())
         return chosen
+
+    def _is_received(self, key: Key) -> bool:
+        return shared.note_received(key)
 
     def _down_targets(self, rows: list[DueMessage]) -> set[str]:
         targets = {row.key.target for row in rows if row.under_custody}
@@ -217,7 +220,7 @@ class Relay:
         by_receiver: dict[tuple[str, str], list[Question]] = {}
         asked = []
         for row in rows:
-            if shared.note_received(row.key):
+            if self._is_received(row.key):
                 asked.append(row.key)  # its row is here: open still, or settled just now
                 continue
             try:

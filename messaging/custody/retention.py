@@ -7,7 +7,7 @@ from typing import Final
 from django.db import transaction
 from django.db.models import Max, Q
 
-from messaging.clock import SYSTEM_CLOCK
+from messaging.clock import BUS_CLOCK
 from messaging.config import MessagingConfig
 from messaging.custody import failed_rounds, outbox, seen
 from messaging.envelope import MessagePriority, utc_now
@@ -26,18 +26,18 @@ class Retention:
 
     def __init__(self, config: MessagingConfig) -> None:
         self._config = config
-        self._at = SYSTEM_CLOCK.monotonic() + INTERVAL_SECONDS
+        self._at = BUS_CLOCK.monotonic() + INTERVAL_SECONDS
         self._work: Iterator[int] | None = None
 
     def turn(self) -> None:
         """Forget one batch if it is time."""
         if self._work is None:
-            if SYSTEM_CLOCK.monotonic() < self._at:
+            if BUS_CLOCK.monotonic() < self._at:
                 return
             self._work = purge(self._config, utc_now())
         if next(self._work, None) is None:
             self._work = None
-            self._at = SYSTEM_CLOCK.monotonic() + INTERVAL_SECONDS
+            self._at = BUS_CLOCK.monotonic() + INTERVAL_SECONDS
 
 
 def purge(config: MessagingConfig, now: datetime) -> Iterator[int]:

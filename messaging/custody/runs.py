@@ -10,7 +10,7 @@ from typing import Final
 
 from django.db.models import F
 
-from messaging.clock import SYSTEM_CLOCK
+from messaging.clock import BUS_CLOCK, SYSTEM_CLOCK
 from messaging.custody.lease_clock import LeaseClock
 from messaging.database_threads import close_database
 from messaging.envelope import utc_now
@@ -67,7 +67,7 @@ class Runs:
     def renewed(self, token: str, message_id: str, timeout_seconds: float) -> Iterator[None]:
         """Renew a run's lease within the block, for as long as its handler may take."""
         with self._lock:
-            ends_at = SYSTEM_CLOCK.monotonic() + timeout_seconds
+            ends_at = BUS_CLOCK.monotonic() + timeout_seconds
             self._runs[token] = _Run(message_id, ends_at)
             self._start()
         try:
@@ -97,7 +97,7 @@ class Runs:
         while True:
             SYSTEM_CLOCK.sleep(RENEW_SECONDS)
             with self._lock:
-                now = SYSTEM_CLOCK.monotonic()
+                now = BUS_CLOCK.monotonic()
                 runs = {token: run for token, run in self._runs.items() if run.ends_at > now}
                 broken_off = dict(self._broken_off)
                 if not self._runs and not broken_off:
@@ -146,4 +146,4 @@ def _give_back(token: str, row_id: int) -> bool:
 
 #: Of this process.
 RUNS: Final = Runs()
-LEASES: Final = LeaseClock(LEASE_SECONDS)
+LEASES: Final = LeaseClock(LEASE_SECONDS, BUS_CLOCK)

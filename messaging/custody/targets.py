@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from messaging.clock import SYSTEM_CLOCK
+from messaging.clock import BUS_CLOCK
 from messaging.custody.decision import PATIENCE, Progress, Verdict, decide
 from messaging.custody.due import DueMessage
 from messaging.custody.link import Link
@@ -66,7 +66,7 @@ class Targets:
 
 
 def _cached(known: dict[str, tuple[float, T]], name: str, ask: Callable[[], T]) -> T:
-    now = SYSTEM_CLOCK.monotonic()
+    now = BUS_CLOCK.monotonic()
     answer = known.get(name)
     if answer is None or now - answer[0] > CACHE_SECONDS:
         answer = known[name] = now, ask()

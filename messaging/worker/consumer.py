@@ -20,7 +20,7 @@ from messaging.codec import TASK_NAME
 from messaging.database_threads import close_database
 from messaging.deadletter import DeadLetterReason
 from messaging.envelope import Envelope
-from messaging.errors import BadSignature, DecodeError
+from messaging.errors import DecodeError
 from messaging.worker.acks import Acks
 from messaging.worker.consumption import Consumption
 from messaging.worker.flow import Flow
@@ -194,19 +194,8 @@ class GuardConsumer(Consumer):
     def _park_now(
         self, message: Message, reason: DeadLetterReason, error: BaseException | str
     ) -> None:
-        parking = self.app.communicator.parking
-        body = message.body
-        raw = body if isinstance(body, bytes) else str(body).encode(errors="surrogateescape")
-        headers = {
-            "content_type": message.content_type,
-            "content_encoding": message.content_encoding,
-            "headers": {str(key): repr(value) for key, value in (message.headers or {}).items()},
-        }
         try:
-            if isinstance(error, BadSignature) and error.envelope is not None:
-                parking.park_unproved(error.envelope, error)
-            else:
-                parking.park_raw(raw, headers, reason, error)
+            self.app.communicator.parking.park_delivery(message, reason, error)
         except Exception:
             # The database did not take the record: the broker keeps the message.
             close_database()

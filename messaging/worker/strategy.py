@@ -14,14 +14,12 @@ from typing import Any, Final
 
 from kombu.message import Message
 
-from messaging.codec import decode
 from messaging.custody.arrival import Arrival, arrival_of
 from messaging.envelope import Envelope
-from messaging.errors import BadSignature, DecodeError
+from messaging.incoming import read
 from messaging.outcome import Outcome
 from messaging.receiver import Receiver
 from messaging.registration import HEALTH_CHECK
-from messaging.signing import Keyring
 from messaging.worker.delivery import Delivery
 from messaging.worker.pool import ThreadPool
 
@@ -55,13 +53,10 @@ def deliver_strategy(task: Any, app: Any, consumer: Any) -> Callable[..., None]:
     """Return the function that Celery calls with every message of this task."""
     hand_over = _to_thread if isinstance(consumer.pool, ThreadPool) else _to_process
     communicator = app.communicator
-    limit, keyring = communicator.bus.config.max_message_bytes, communicator.bus.keyring
+    bus, service = communicator.bus, communicator.name
 
     def on_delivery(message: Message, *_: Any) -> None:
-        envelope = _read(message, limit, keyring)
-        if keyring.has_keys and envelope.target not in ("", communicator.name):
-            raise BadSignature(f"it was said to {envelope.target!r}", envelope)
-        delivery = Delivery(message, envelope, consumer)
+        delivery = Delivery(message, read(message, bus, service), consumer)
         delivery.reserve()
         hand_over(delivery)
 
@@ -125,17 +120,3 @@ def _to_process(delivery: Delivery) -> None:
         error_callback=lost,
         correlation_id=delivery.id,
     )
-
-
-def _read(message: Message, limit: int, keyring: Keyring) -> Envelope:
-    """Return the envelope in a message.
-
-    Raises:
-        DecodeError: it is none; the consumer parks it.
-    """
-    size = len(message.body)
-    if size > limit:
-        raise DecodeError(f"{size} bytes, the limit is {limit}", reason="too_large")
-    if message.content_type != "application/json":
-        raise DecodeError(f"content type {message.content_type!r} is not accepted")
-    return decode(message.body, keyring)

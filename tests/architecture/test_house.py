@@ -79,6 +79,7 @@ def test_sending_needs_neither_celery_nor_flower() -> None:
         "docs/guarantees.md",
         "docs/security.md",
         "docs/production.md",
+        "docs/testing.md",
         "docs/upgrading.md",
         "docs/node.md",
         "docs/wire_protocol.md",

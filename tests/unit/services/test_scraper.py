@@ -3,12 +3,14 @@ from typing import Any
 
 import pytest
 
-from messaging import InvalidData
+from messaging import RemoteError
+from messaging.testing import Harness
 from services.scraper import crawling
+from services.scraper.contracts import SERVICE
 from services.scraper.crawling import CrawlResult, crawl
 from services.scraper.fetching import FetchError
 from services.scraper.handlers import communicator
-from tests.unit.services.conftest import Site, handle, page, redirect
+from tests.unit.services.conftest import Site, page, redirect
 
 LOCAL = frozenset({"127.0.0.1"})
 
@@ -59,20 +61,19 @@ def test_without_an_overview_there_is_an_error(site: Site) -> None:
 
 
 @pytest.fixture
-def sent(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What the scraper sends, instead of sending it."""
-    messages: list[Any] = []
-    monkeypatch.setattr(communicator, "send_to_service", lambda *args: messages.append(args))
-    return messages
+def bus(bus_without_database: Harness) -> Harness:
+    """The scraper keeps nothing: it needs no database."""
+    bus_without_database.service(communicator)
+    return bus_without_database
 
 
-def ask(data: Any) -> Any:
-    return handle(communicator, "scrape.free.zones", data)
+def ask(bus: Harness, data: Any) -> Any:
+    return bus.request(SERVICE, "scrape.free.zones", data)
 
 
-def test_every_page_goes_to_the_document_service(site: Site, sent: list[Any]) -> None:
+def test_every_page_goes_to_the_document_service(site: Site, bus: Harness) -> None:
     site.pages = {"/": page("All", "/a", "/gone"), "/a": page("A")}
-    answer = ask({"url": site.url("/"), "userId": 7})
+    answer = ask(bus, {"url": site.url("/"), "userId": 7})
     assert answer == {
         "url": site.url("/"),
         "title": "All",
@@ -81,36 +82,35 @@ def test_every_page_goes_to_the_document_service(site: Site, sent: list[Any]) ->
         "linksLeft": 0,
         "documentsSent": 2,
     }
-    assert [message[:2] for message in sent] == [("document-service", "document.store")] * 2
-    assert sent[1][2] == {
-        "url": site.url("/a"),
-        "title": "A",
-        "text": "A About it.",
-        "userId": 7,
-    }
+    sent = bus.sent("document.store", target="document-service")
+    assert sent.data[1:] == [
+        {"url": site.url("/a"), "title": "A", "text": "A About it.", "userId": 7}
+    ]
+    asked = bus.sent("scrape.free.zones").only
+    assert {fact.causation_id for fact in sent} == {asked.message_id}
 
 
-def test_the_hosts_of_the_request_replace_the_one_of_the_url(site: Site, sent: list[Any]) -> None:
+def test_the_hosts_of_the_request_replace_the_one_of_the_url(site: Site, bus: Harness) -> None:
     site.pages = {
         "/": redirect(site.url("/new", host="localhost")),
         "/new": page("New", site.url("/a")),
         "/a": page("A"),
     }
     data = {"url": site.url("/"), "allowedHosts": ["LOCALHOST", "127.0.0.1"]}
-    assert [zone["name"] for zone in ask(data)["zones"]] == ["A"]
+    assert [zone["name"] for zone in ask(bus, data)["zones"]] == ["A"]
 
 
-def test_hosts_without_the_one_of_the_url_refuse_it(site: Site, sent: list[Any]) -> None:
-    with pytest.raises(FetchError, match="is not one of localhost"):
-        ask({"url": site.url("/"), "allowedHosts": ["localhost"]})
+def test_hosts_without_the_one_of_the_url_refuse_it(site: Site, bus: Harness) -> None:
+    with pytest.raises(RemoteError, match="is not one of localhost"):
+        ask(bus, {"url": site.url("/"), "allowedHosts": ["localhost"]})
     assert site.requested == []
-    assert sent == []
+    assert bus.sent("document.store").never
 
 
 @pytest.mark.parametrize(
     ("data", "text"),
     [
-        (None, "data: "),
+        ([], "data: "),
         ({}, "url: Field required"),
         ({"url": 5}, "url: Input should be a valid string"),
         ({"url": "http://a\x00b/"}, "url:"),
@@ -123,9 +123,10 @@ def test_hosts_without_the_one_of_the_url_refuse_it(site: Site, sent: list[Any])
         ({"url": "http://a/", "userId": -1}, "userId"),
     ],
 )
-def test_bad_data_is_refused_with_the_reason(data: Any, text: str) -> None:
-    with pytest.raises(InvalidData, match=text):
-        ask(data)
+def test_bad_data_is_refused_with_the_reason(bus: Harness, data: Any, text: str) -> None:
+    with pytest.raises(RemoteError, match=text) as caught:
+        ask(bus, data)
+    assert caught.value.code == "invalid"
 
 
 def test_the_gateway_is_told_the_route() -> None:

@@ -7,8 +7,10 @@ import pytest
 
 from messaging import Envelope, InvalidData
 from messaging.envelope import MessageKind, expiry, new_message_id, utc_now
+from messaging.testing import Harness
+from services.user.contracts import SERVICE
 from services.user.handlers import UserNotFound, communicator, record_activity
-from services.user.models import Activity, User
+from services.user.models import User
 from tests.unit.services.conftest import handle
 
 pytestmark = pytest.mark.django_db
@@ -65,19 +67,21 @@ def test_bad_data_is_refused(data: Any) -> None:
         get_user_details(data)
 
 
-def test_an_event_delivered_twice_is_recorded_once() -> None:
-    message = event({"id": 1, "userId": 123})
-    for _ in range(2):
-        record_activity(message.data, message)
-    assert Activity.objects.count() == 1
-    [entry] = get_user_activity({"userId": 123})
-    assert entry == {
-        "messageId": message.id,
-        "type": "document.created",
-        "userId": 123,
-        "data": {"id": 1, "userId": 123},
-        "at": message.created_at.isoformat(),
-    }
+def test_an_event_delivered_twice_is_recorded_once(bus: Harness) -> None:
+    bus.service(communicator)
+    bus.duplicate("document.created")
+    data = {"id": 1, "userId": 123}
+    message_id = bus.broadcast("document.created", data)
+    assert bus.handled("document.created").times(2)
+    assert bus.request(SERVICE, "get.user.activity", {"userId": 123}) == [
+        {
+            "messageId": message_id,
+            "type": "document.created",
+            "userId": 123,
+            "data": data,
+            "at": bus.now().isoformat(),
+        }
+    ]
 
 
 @pytest.mark.parametrize("data", [None, [1], "text", {}, {"userId": "x"}])
