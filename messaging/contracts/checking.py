@@ -67,7 +67,9 @@ def check(new: Contract, running: Sequence[Contract]) -> list[Finding]:
     found = [
         *_of_what_it_sends(new, running),
         *_of_what_it_accepts(new, running),
-        *_of_what_it_accepted(new, [each for each in running if each.service == new.service], running),
+        *_of_what_it_accepted(
+            new, [each for each in running if each.service == new.service], running
+        ),
     ]
     order = list(Grade)
     unique = dict.fromkeys(found)

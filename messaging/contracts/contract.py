@@ -117,15 +117,15 @@ class Contract:
             ValueError: it is none; the text says where.
         """
         if not isinstance(data, Mapping) or data.get("contract") != FORMAT:
-            raise ValueError(f'expected a contract, {{"contract": {FORMAT}, …}}, got {data!r:.80}')
+            raise _wrong("data", f'a contract, {{"contract": {FORMAT}, …}}', data)
         service, version, instances = (data.get(k) for k in ("service", "version", "instances"))
         if not is_service_name(service):
-            raise ValueError(f"service: expected a service name, got {service!r:.80}")
+            raise _wrong("service", "a service name", service)
         if not isinstance(version, str):
-            raise ValueError(f"version of {service}: expected a text, got {version!r:.80}")
+            raise _wrong(f"version of {service}", "a text", version)
         accepts = data.get("accepts", {})
         if not isinstance(accepts, Mapping) or not all(map(is_pattern, accepts)):
-            raise ValueError(f"accepts of {service}: expected an object by message types")
+            raise _wrong(f"accepts of {service}", "an object by message types", accepts)
         return cls(
             service=str(service),
             version=version,
@@ -143,7 +143,7 @@ def sent_messages(data: Any) -> tuple[SentMessage, ...]:
         ValueError: it says nothing of the kind; the text says where.
     """
     if not isinstance(data, list):
-        raise ValueError(f"sends: expected a list, got {data!r:.80}")
+        raise _wrong("sends", "a list", data)
     return tuple(_sent(each) for each in data)
 
 
@@ -154,17 +154,17 @@ def schemas_of(data: Any, where: str) -> dict[str, Mapping[str, Any]]:
         ValueError: it is something else; the text says where.
     """
     if not isinstance(data, Mapping) or not all(map(is_pattern, data)):
-        raise ValueError(f"{where}: expected an object by message types, got {data!r:.80}")
+        raise _wrong(where, "an object by message types", data)
     found = {pattern: _schema(each, f"{where} of {pattern}") for pattern, each in data.items()}
     return {pattern: schema for pattern, schema in found.items() if schema is not None}
 
 
 def _sent(data: Any) -> SentMessage:
     if not isinstance(data, Mapping) or not is_message_type(data.get("type")):
-        raise ValueError(f"sends: expected objects with a message type, got {data!r:.80}")
+        raise _wrong("sends", "objects with a message type", data)
     message_type, to = data["type"], data.get("to")
     if to is not None and not is_service_name(to):
-        raise ValueError(f"sends {message_type}: expected a service name as to, got {to!r:.80}")
+        raise _wrong(f"sends {message_type}", "a service name as to", to)
     return SentMessage(
         str(message_type),
         to,
@@ -175,7 +175,7 @@ def _sent(data: Any) -> SentMessage:
 
 def _accepted(data: Any, pattern: str) -> Accepted:
     if not isinstance(data, Mapping):
-        raise ValueError(f"accepts {pattern}: expected an object, got {data!r:.80}")
+        raise _wrong(f"accepts {pattern}", "an object", data)
     return Accepted(
         _schema(data.get("schema"), f"schema of {pattern}"),
         _schema(data.get("answers"), f"answers of {pattern}"),
@@ -184,5 +184,9 @@ def _accepted(data: Any, pattern: str) -> Accepted:
 
 def _schema(data: Any, where: str) -> Mapping[str, Any] | None:
     if data is not None and not isinstance(data, Mapping):
-        raise ValueError(f"{where}: expected a JSON Schema object, got {data!r:.80}")
+        raise _wrong(where, "a JSON Schema object", data)
     return data
+
+
+def _wrong(where: str, expected: str, got: object) -> ValueError:
+    return ValueError(f"{where}: expected {expected}, got {got!r:.80}")

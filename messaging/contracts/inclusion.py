@@ -48,12 +48,14 @@ def gaps_between(sent: Schema, taken: Schema) -> list[Gap]:
     if same(sent, taken):
         return []
     for schema in (sent, taken):
-        if isinstance(schema, Mapping) and schema.get("$schema", _DIALECT).rstrip("#") != _DIALECT:
+        if isinstance(schema, Mapping) and schema.get("$schema", _DIALECT) != _DIALECT:
             return [_unknown("", f"the dialect {schema['$schema']!r:.100} is not understood")]
     try:
         found = _Comparison(Document(sent), Document(taken)).gaps(sent, taken, "")
-    except (NotUnderstood, RecursionError) as exc:
-        return [_unknown("", f"not understood: {exc}")]
+    except Exception as exc:
+        # Schemas come from outside. Whatever is wrong with one, it is no yes.
+        text = str(exc) if isinstance(exc, NotUnderstood) else f"{type(exc).__name__}: {exc}"
+        return [_unknown("", f"not understood: {text:.200}")]
     return list(dict.fromkeys(found))[:MOST_GAPS]
 
 
@@ -65,9 +67,9 @@ class _Comparison:
         self._receiver = receiver
         self._steps = 0
         self._level = 0
-        #: What is being compared, and on which level that began. A recursive type comes back to
-        #: where it began, some levels deeper: what holds there holds if all the rest does.
-        self._open: dict[tuple[int, int], int] = {}
+        #: What is being compared. A recursive type comes back to where it began, some levels
+        #: deeper, as only fields and items lead there: what holds there holds if the rest does.
+        self._open: set[tuple[int, int]] = set()
 
     def gaps(self, sent: Schema, taken: Schema, field: str) -> list[Gap]:
         if taken is True or sent is False or (isinstance(taken, Mapping) and not asking(taken)):
@@ -75,17 +77,15 @@ class _Comparison:
         self._step()
         key = id(sent), id(taken)
         if key in self._open:
-            if self._open[key] < self._level:
-                return []
-            return [_unknown(field, "a type that consists of nothing but itself")]
-        self._open[key] = self._level
+            return []
+        self._open.add(key)
         try:
             plains = alternatives(self._sender, sent)
             return self._all_gaps(plains, taken, field)
         except NotUnderstood as exc:
             return [_unknown(field, f"not understood: {exc}")]
         finally:
-            del self._open[key]
+            self._open.remove(key)
 
     def _below(self, sent: Schema, taken: Schema, field: str) -> list[Gap]:
         self._level += 1

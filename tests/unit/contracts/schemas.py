@@ -1,6 +1,7 @@
 """JSON Schemas as pydantic makes them, changes to them, and documents that a sender may send."""
 
 import copy
+import random
 from typing import Any, Final
 
 from hypothesis import strategies as st
@@ -8,6 +9,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 
 NAMES: Final = ("a", "b", "c", "d")
 DEFS: Final = ("Tree", "Colour")
+NUMBER_BOUNDS: Final = ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum")
 FORMATS: Final = {"date": "2026-03-01", "uuid": "6d1a7c3e-5f0b-4a43-9a3c-8a1d2f6b7c90"}
 VALUES: Final = (None, True, False, 0, 1, 1.0, 2.5, -3, 7, "", "x", "red", "abcdef", [], {})
 
@@ -24,15 +26,29 @@ def _is_uuid(value: Any) -> bool:
     return not isinstance(value, str) or value == FORMATS["uuid"]
 
 
-def is_valid(schema: Any, document: Any) -> bool:
-    """The oracle: what the standard says, formats included."""
-    return bool(Draft202012Validator(schema, format_checker=formats).is_valid(document))
+def oracle(schema: Any) -> Draft202012Validator:
+    """What the standard says of documents, formats included."""
+    return Draft202012Validator(schema, format_checker=formats)
+
+
+def closed(schema: Any) -> Any:
+    """The schema of documents without fields that it does not name; for alternatives, each."""
+    if isinstance(schema, list):
+        return [closed(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    values = ("not", "const", "enum")
+    found = {word: each if word in values else closed(each) for word, each in schema.items()}
+    others = ("additionalProperties", "patternProperties")
+    if isinstance(schema.get("properties"), dict) and not any(word in schema for word in others):
+        found["additionalProperties"] = False
+    return found
 
 
 @st.composite
 def numbers(draw: st.DrawFn) -> dict[str, Any]:
     schema: dict[str, Any] = {"type": draw(st.sampled_from(["integer", "number"]))}
-    for word in ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum"):
+    for word in NUMBER_BOUNDS:
         if draw(st.integers(0, 3)) == 0:
             schema[word] = draw(st.sampled_from([-2, 0, 0.5, 1, 3, 10]))
     if draw(st.integers(0, 5)) == 0:
@@ -57,12 +73,13 @@ def texts(draw: st.DrawFn) -> dict[str, Any]:
 def objects(draw: st.DrawFn, inner: st.SearchStrategy[Any]) -> dict[str, Any]:
     schema: dict[str, Any] = {"type": "object"}
     properties = draw(st.dictionaries(st.sampled_from(NAMES), inner, max_size=3))
-    if properties or draw(st.booleans()):
+    is_named: bool = draw(st.booleans())
+    if properties or is_named:
         schema["properties"] = properties
         required = [name for name in properties if draw(st.booleans())]
         if required:
             schema["required"] = required
-    others = draw(st.sampled_from(["", "", "", "no", "some", "pattern", "names"]))
+    others = draw(st.sampled_from(["", "", "", "", "", "no", "some", "pattern", "names"]))
     if others == "no":
         schema["additionalProperties"] = False
     elif others == "some":
@@ -129,11 +146,12 @@ simple = st.one_of(
     ).map(lambda kinds: {"type": kinds}),
     st.lists(st.sampled_from(VALUES), min_size=1, max_size=3).map(lambda each: {"enum": each}),
     st.sampled_from(VALUES).map(lambda value: {"const": value}),
-    st.sampled_from(DEFS).map(lambda name: {"$ref": f"#/$defs/{name}"}),
     numbers(),
     texts(),
 )
-parts = st.recursive(simple, compound, max_leaves=8)
+referring = st.sampled_from(DEFS).map(lambda name: {"$ref": f"#/$defs/{name}"})
+parts = st.recursive(st.one_of(simple, simple, referring), compound, max_leaves=6)
+few = st.lists(simple, min_size=1, max_size=3).map(lambda each: {"anyOf": each})
 
 
 @st.composite
@@ -157,72 +175,106 @@ def _places(schema: Any) -> list[dict[str, Any]]:
 def changed(draw: st.DrawFn, schema: dict[str, Any]) -> dict[str, Any]:
     """A schema with one or two of its words gone, added or widened: what a release changes."""
     other = copy.deepcopy(schema)
-    for _ in range(draw(st.integers(1, 3))):
+    for _ in range(draw(st.sampled_from([1, 1, 2]))):
         place = draw(st.sampled_from(_places(other)))
         words = [word for word in place if word not in ("$defs", "Tree", "Colour", "$ref")]
-        if words and draw(st.booleans()):
+        properties = place.get("properties")
+        takes_away: bool = draw(st.booleans())
+        if words and takes_away:
             place.pop(draw(st.sampled_from(words)))
-        elif isinstance(place.get("properties"), dict):
-            place["properties"][draw(st.sampled_from(NAMES))] = draw(simple)
+        elif isinstance(properties, dict) and "type" in place:
+            name = draw(st.sampled_from(NAMES))
+            what = draw(st.sampled_from(["field", "required", "closed"]))
+            if what == "field":
+                properties[name] = draw(simple)
+            elif what == "required":
+                place["required"] = sorted({*place.get("required", ()), *list(properties)[:1]})
+            else:
+                place["additionalProperties"] = False
         elif "type" in place:
             place["type"] = draw(st.sampled_from(["number", "string", "object", "integer"]))
     return other
 
 
-def documents(schema: Any) -> st.SearchStrategy[Any]:
-    """Documents near a schema; whether they are valid by it, the oracle says."""
-    return _documents(schema, schema, 5)
+def pairs() -> st.SearchStrategy[tuple[dict[str, Any], dict[str, Any]]]:
+    """What is sent and what is taken: alike, so that the one may well include the other."""
+    alike = [numbers(), texts(), lists(simple), objects(simple), tagged(simple), few]
+    changes = schemas().flatmap(lambda schema: st.tuples(st.just(schema), changed(schema)))
+    two = st.one_of(*(st.tuples(each, each) for each in alike), changes, changes)
+    return st.tuples(two, st.booleans()).map(lambda both: both[0] if both[1] else both[0][::-1])
 
 
-def _documents(schema: Any, root: Any, depth: int) -> st.SearchStrategy[Any]:
-    anything = st.sampled_from([*VALUES, "2026-03-01", FORMATS["uuid"], "ab", 4, 10])
-    if not isinstance(schema, dict) or depth == 0:
-        return anything
-    choices = []
-    if "$ref" in schema:
-        choices.append(_documents(root["$defs"][schema["$ref"][8:]], root, depth - 1))
-    for word in ("anyOf", "oneOf", "allOf"):
-        branches = schema.get(word, ())
-        choices += [_documents(branch, root, depth - 1) for branch in branches]
-    if "enum" in schema:
-        choices.append(st.sampled_from(schema["enum"]))
-    if "const" in schema:
-        choices.append(st.just(schema["const"]))
-    if schema.get("type") == "object" or "properties" in schema:
-        choices += [_objects(schema, root, depth)] * 2
-    if schema.get("type") == "array":
-        first = [_documents(each, root, depth - 1) for each in schema.get("prefixItems", ())]
-        rest = st.lists(_documents(schema.get("items"), root, depth - 1), max_size=3)
-        choices.append(st.tuples(st.tuples(*first), rest).map(lambda each: [*each[0], *each[1]]))
-    if schema.get("type") in ("integer", "number"):
-        choices.append(st.integers(-3, 12))
-    if schema.get("type") == "number":
-        choices.append(st.sampled_from([0.5, 0.25, 2.5, 9.75]))
-    if schema.get("type") == "string":
-        choices.append(st.text("abc", max_size=5))
-        if schema.get("format") in FORMATS:
-            choices.append(st.just(FORMATS[schema["format"]]))
-    return st.one_of(*choices) if choices else anything
+class Documents:
+    """Documents near a schema, at its edges; whether they are valid by it, the oracle says."""
 
+    def __init__(self, schema: Any, seed: int) -> None:
+        self._root = schema
+        self._random = random.Random(seed)
 
-def _objects(schema: Any, root: Any, depth: int) -> st.SearchStrategy[Any]:
-    properties = schema.get("properties", {})
-    fields = {name: _documents(each, root, depth - 1) for name, each in properties.items()}
-    required = {name: fields[name] for name in schema.get("required", ()) if name in fields}
-    optional = {name: each for name, each in fields.items() if name not in required}
-    known = st.fixed_dictionaries(required, optional=optional)
-    is_open = "additionalProperties" in schema or "patternProperties" in schema
-    if not is_open and "properties" in schema:
-        return known
-    others = st.dictionaries(
-        st.sampled_from(["a", "b", "c", "ax", "zz"]),
-        st.one_of(
-            _documents(schema.get("additionalProperties"), root, depth - 1),
-            *(
-                _documents(e, root, depth - 1)
-                for e in schema.get("patternProperties", {}).values()
-            ),
-        ),
-        max_size=2,
-    )
-    return st.tuples(others, known).map(lambda each: {**each[0], **each[1]})
+    def one(self) -> Any:
+        return self._near(self._root, 6)
+
+    def _near(self, schema: Any, depth: int) -> Any:
+        chance = self._random
+        if not isinstance(schema, dict) or depth == 0:
+            return chance.choice(VALUES)
+        if "const" in schema or "enum" in schema:
+            return schema["const"] if "const" in schema else chance.choice(schema["enum"])
+        inner = [each for word in ("anyOf", "oneOf", "allOf") for each in schema.get(word, ())]
+        if "$ref" in schema:
+            inner.append(self._root["$defs"][schema["$ref"][8:]])
+        kinds = schema.get("type", ())
+        kinds = [kinds] if isinstance(kinds, str) else list(kinds)
+        if "properties" in schema and not kinds:
+            kinds.append("object")
+        choices = inner + kinds
+        chosen = chance.choice(choices) if choices else None
+        if not isinstance(chosen, str):
+            return self._near(chosen, depth - 1)
+        if chosen == "object":
+            return self._object(schema, depth)
+        if chosen == "array":
+            return self._array(schema, depth)
+        if chosen in ("integer", "number"):
+            return self._number(schema, chosen)
+        return self._text(schema) if chosen == "string" else chance.choice([None, True, False])
+
+    def _number(self, schema: Any, kind: str) -> Any:
+        bounds = [schema[word] for word in NUMBER_BOUNDS if word in schema] or [0]
+        steps = [-4, -2, -1, 0, 1, 2, 3, 4, 8]
+        near = self._random.choice(bounds) + self._random.choice(steps)
+        return near + self._random.choice([0, 0, 0.5, 0.25]) if kind == "number" else round(near)
+
+    def _text(self, schema: Any) -> str:
+        if schema.get("format") in FORMATS and self._random.random() < 0.8:
+            return FORMATS[schema["format"]]
+        least, most = schema.get("minLength", 0), schema.get("maxLength", 6)
+        length = self._random.choice([least, most, most + 1])
+        return "".join(self._random.choice("abc") for _ in range(length))
+
+    def _array(self, schema: Any, depth: int) -> list[Any]:
+        first, least = schema.get("prefixItems", []), schema.get("minItems", 0)
+        most = schema.get("maxItems", len(first) + 2)
+        rest = schema.get("items")
+        length = self._random.choice([least, len(first), most])
+        shapes = [first[at] if at < len(first) else rest for at in range(length)]
+        items = [self._near(shape, depth - 1) for shape in shapes]
+        return [items[0]] * len(items) if items and self._random.random() < 0.2 else items
+
+    def _object(self, schema: Any, depth: int) -> dict[str, Any]:
+        chance = self._random
+        properties, required = schema.get("properties", {}), schema.get("required", ())
+        likely = chance.choice([0, 0.5, 1])
+        found = {
+            name: self._near(each, depth - 1)
+            for name, each in properties.items()
+            if name in required or chance.random() < likely
+        }
+        patterns = list(schema.get("patternProperties", {}).values())
+        is_open = "additionalProperties" in schema or patterns or "properties" not in schema
+        for _ in range(chance.choice([0, 1, 2]) if is_open else 0):
+            others = [schema.get("additionalProperties", {}), *patterns]
+            name = chance.choice([*NAMES, "ax", "zz"])
+            if name not in properties:
+                found[name] = self._near(chance.choice(others), depth - 1)
+        return found
