@@ -12,6 +12,7 @@ from messaging.contracts.checking import Grade
 from messaging.contracts.contract import Contract
 from messaging.contracts.differences import fields
 from messaging.patterns import is_literal
+from messaging.registration import INTERNAL
 
 #: Between two comparisons of everything with everything.
 EVERY_SECONDS: Final = 5.0
@@ -91,7 +92,7 @@ def known_of(contracts: Iterable[Contract]) -> Known:
     """Return what the page shows of contracts."""
     each = list(contracts)
     found = conflicts(each)
-    shown = [one for one in each if one.accepts or one.sends]
+    shown = [one for one in each if one.sends or one.accepts.keys() - INTERNAL]
     names = [one.service for one in shown]
     return Known(
         versions=[
@@ -140,7 +141,9 @@ def _services(conflict: Conflict) -> tuple[str, str]:
 
 def _rows(contracts: list[Contract], found: list[Conflict]) -> list[Row]:
     types = {sent.type for each in contracts for sent in each.sends}
-    types |= {pattern for each in contracts for pattern in each.accepts if is_literal(pattern)}
+    types |= {
+        pattern for each in contracts for pattern in each.accepts if is_literal(pattern)
+    } - INTERNAL
     grades = {each.finding.type: each.finding.grade for each in reversed(found)}
     rows = [_row(message_type, contracts, grades.get(message_type)) for message_type in types]
     order = {Grade.BREAKS.value: 0, Grade.UNKNOWN.value: 1}

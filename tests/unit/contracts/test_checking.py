@@ -98,7 +98,10 @@ def test_a_command_needs_a_handler_on_the_other_side_and_a_broadcast_does_not() 
 
 def test_answers_are_held_against_what_askers_need() -> None:
     asker = a_contract(sends=sending(a_schema(), to="shop", answer=a_schema("price")))
-    schemas = {"schema": a_schema(), "answers": a_schema("price", optional="tax")}
+    schemas: dict[str, Any] = {
+        "schema": a_schema(),
+        "answers": a_schema("price", optional="tax"),
+    }
     shop = a_contract("shop", accepts=accepting(**schemas))
     assert check(asker, [shop]) == []
     new = a_contract("shop", "2", accepts=accepting(answers=a_schema("cents")))
