@@ -105,10 +105,7 @@ def _opener() -> urllib.request.OpenerDirector:
 def _refusal(error: urllib.error.HTTPError, url: str) -> Exception:
     where = error.headers.get("Location")
     if where:
-        return ValueError(
-            f"--gateway: {url} leads on to {where:.200}; give the address itself, or a --token "
-            f"where that is the login page"
-        )
+        return ValueError(f"--gateway: {url} leads on to {where:.200}; give that address itself")
     if error.code in (401, 403):
         return ValueError(
             f"--token: {url} refuses it; expected an API token with the scope {PATH}"

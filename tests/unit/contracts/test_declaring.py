@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from typing_extensions import TypedDict
 
 from messaging import ConfigurationError, MessagingConfig, ServiceCommunicator
+from messaging.contracts.contract import Contract
 from messaging.envelope import MessageKind
 from messaging.errors import EncodeError
 from messaging.presence import Presence
@@ -125,3 +126,21 @@ def test_a_contract_is_told_with_the_registration_as_far_as_it_fits_and_no_heart
     assert registered[-1]["sends"] == []
     assert list(registered[-1]["schemas"]) == ["order.get"]
     assert "orders registers without what it sends and answers" in caplog.text
+
+
+def test_the_service_of_the_page_about_contracts_works_as_it_stands(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = Path(__file__).parents[3] / "docs" / "contracts.md"
+    code = page.read_text().split("```python\n")[1].split("```")[0]
+    names: dict[str, Any] = {}
+    exec(code, names)
+    monkeypatch.setitem(names["communicator"].__dict__, "_config", make().bus.config)
+    contract = Contract.of(names["communicator"])
+    assert [(sent.type, sent.to) for sent in contract.sends] == [
+        ("order.placed", None),
+        ("price.quote", "billing"),
+    ]
+    accepted = contract.accepts["order.get"]
+    assert accepted.schema is not None
+    assert accepted.answers is not None
