@@ -23,9 +23,7 @@ DOCUMENTS = 30
     suppress_health_check=list(HealthCheck),
 )
 @given(pairs(), st.integers(0, 2**32))
-def test_no_document_of_a_sender_is_refused_where_nothing_is_found(
-    pair: tuple[Any, Any], seed: int
-) -> None:
+def hold(pair: tuple[Any, Any], seed: int) -> None:
     sent, taken = pair
     verdicts = {gap.verdict for gap in gaps_between(sent, taken)}
     SEEN[",".join(sorted(verdicts)) or "compatible"] += 1
@@ -40,10 +38,10 @@ def test_no_document_of_a_sender_is_refused_where_nothing_is_found(
             assert takes.is_valid(document), document
 
 
-def test_the_documents_are_many_and_so_are_the_pairs_that_fit() -> None:
-    """Else the test above would find nothing, whatever is wrong."""
+def test_no_document_of_a_sender_is_refused_where_nothing_is_found() -> None:
     SEEN.clear()
-    test_no_document_of_a_sender_is_refused_where_nothing_is_found()
+    hold()
+    # Else it would have found nothing, whatever is wrong.
     assert SEEN["compatible"] > 50
     assert SEEN["documents"] > 500
 
@@ -105,6 +103,12 @@ CONDITIONAL = {**fields(a=TEXT), "if": fields("a"), "then": fields(b=TEXT)}
         (CONDITIONAL, fields(b=WHOLE), ["cannot tell"]),
         ({"const": "x"}, {"oneOf": [{"enum": ["x"]}, {"enum": ["x", "y"]}]}, ["cannot tell"]),
         (WHOLE, {"type": "number"}, []),
+        ({"const": "x"}, {"const": "y"}, ["breaks"]),
+        ({"anyOf": [TEXT, WHOLE]}, TEXT, ["breaks"]),
+        (fields(a=TEXT), fields("a", a=TEXT), ["breaks"]),
+        (fields(others=TEXT), {"propertyNames": {"maxLength": 3}}, ["breaks"]),
+        ({"type": "array"}, {"type": "array", "uniqueItems": True}, ["breaks"]),
+        ({"type": "array", "prefixItems": [TEXT]}, {"prefixItems": [WHOLE]}, ["breaks"]),
         ({"type": "number"}, {"type": "integer"}, ["breaks"]),
         ({"enum": ["a", None]}, {"anyOf": [{"type": "string"}, {"type": "null"}]}, []),
         ({"type": "string"}, {"enum": ["a"]}, ["breaks"]),
