@@ -1,80 +1,34 @@
-"""What the ``bus_…`` commands have in common: how they speak on the bus, and how they fail.
-
-Exit codes: 0 done, 1 the bus could not do it, 2 wrong input or setup, 130 Ctrl-C. A failure is one
-line on stderr.
-"""
+"""What the ``bus_…`` commands have in common: how they speak on the bus, what they are told."""
 
 import getpass
 import json
 import re
-import sys
 from argparse import ArgumentTypeError
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandParser
 
 from gateway_app.bus import communicator
-from messaging import ConfigurationError, MessagePriority, MessagingError
+from messaging import MessagePriority
+from messaging.commands import OneLineCommand
 from messaging.deadletter import DeadLetterReason
 from messaging.envelope import utc_now
 
 #: Endings of an age, or of a duration.
 _AGES: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
-WRONG_INPUT = 2
-INTERRUPTED = 130
 
-
-class OneLineParser(CommandParser):
-    """A parser whose errors take one line."""
-
-    def error(self, message: str) -> NoReturn:
-        """Say what is wrong in one line, without the page of usage."""
-        sys.stderr.write(f"{self.prog}: {message}\n")
-        raise SystemExit(WRONG_INPUT)
-
-
-class BusCommand(BaseCommand):
+class BusCommand(OneLineCommand):
     """A command that talks to the bus in the gateway's name. Subclasses implement `run`."""
 
-    # They would import the admin and all its templates: a third of a second for each command.
-    requires_system_checks = ()
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        """Return a parser whose errors take one line."""
-        parser = super().create_parser(prog_name, subcommand, **kwargs)
-        parser.__class__ = OneLineParser
-        return parser
-
     def handle(self, *args: Any, **options: Any) -> None:
-        """Run the command; turn every failure into its line and exit code."""
+        """Run the command, and close what it has opened."""
         try:
-            self.run(options)
-        except ConfigurationError as exc:
-            raise CommandError(_one_line(exc), returncode=WRONG_INPUT) from exc
-        except MessagingError as exc:
-            raise CommandError(_one_line(exc)) from exc
-        except ValueError as exc:
-            raise CommandError(_one_line(exc), returncode=WRONG_INPUT) from exc
-        except KeyboardInterrupt:
-            raise CommandError("stopped", returncode=INTERRUPTED) from None
+            super().handle(*args, **options)
         finally:
             communicator.close()
-
-    def run(self, options: dict[str, Any]) -> None:
-        """Do what the command is for.
-
-        Raises:
-            MessagingError: the bus could not do it; exit code 1.
-            ValueError, ConfigurationError: wrong input or setup; exit code 2.
-        """
-        raise NotImplementedError
-
-    def print_json(self, value: Any) -> None:
-        """Write a value to stdout as JSON, and nothing else."""
-        self.stdout.write(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def json_value(text: str) -> Any:
@@ -178,10 +132,6 @@ def add_filters(parser: CommandParser) -> None:
 def host_user() -> str:
     """Return who runs this command, for the audit record."""
     return f"command:{getpass.getuser()}"
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
 
 
 def table(rows: list[tuple[str, ...]]) -> str:

@@ -156,6 +156,8 @@ MESSAGING = startup.messaging(
     {
         "broker_url": os.environ.get("BROKER_URL") or f"sqlite:///{VAR_DIR / 'broker.sqlite3'}",
         "pulse_folder": str(VAR_DIR / "pulse"),
+        # Somebody who develops a service learns at once that it sends what it does not declare.
+        "check_sends": "raise" if IS_DEVELOPMENT else "off",
         "notify_socket": os.environ.get("NOTIFY_SOCKET", ""),
         **{
             key.removeprefix("MESSAGING_").lower(): value

@@ -25,6 +25,8 @@ from messaging.text import storable
 _TEXT: Final = re.compile(r"mbus_([0-9a-f]{12})_([0-9a-f]{64})")
 #: Segments as routes have them below ``/api/``; the last one may be a star.
 _SCOPE: Final = re.compile(r"/api(/[^\s/*?#%]+)*/(\*|[^\s/*?#%]+)")
+#: What the gateway itself publishes for programs; no scope of routes covers it.
+DOCUMENTS: Final = ("/ops/contracts.json", "/ops/asyncapi.json")
 MAX_NAME: Final = 100
 MAX_SCOPES: Final = 50
 
@@ -118,7 +120,8 @@ def covers(scopes: Iterable[str], path: str) -> bool:
     A scope is the path of a route, letter by letter as its service registered it
     (``/api/users/{id}``), or ends in ``/*`` and covers every route whose path begins with what is
     before the star (``/api/users/*``; ``/api/*`` is every route). It is held against the route's
-    path, not the request's: no way of writing a request makes it another route.
+    path, not the request's: no way of writing a request makes it another route. A document of the
+    gateway's own is covered by its path alone.
 
     Args:
         scopes: of a token.
@@ -139,9 +142,11 @@ def checked_scopes(scopes: Iterable[str]) -> list[str]:
     if not 0 < len(found) <= MAX_SCOPES:
         raise ValueError(f"scopes: expected 1 to {MAX_SCOPES}, got {len(found)}")
     for scope in found:
-        if not _SCOPE.fullmatch(scope) or not scope.isprintable():
+        is_route = _SCOPE.fullmatch(scope) and scope.isprintable()
+        if not is_route and scope not in DOCUMENTS:
             raise ValueError(
-                f"scope: expected /api/* or a path such as /api/users/*, got {scope!r:.100}"
+                f"scope: expected /api/* or a path such as /api/users/*, or one of "
+                f"{', '.join(DOCUMENTS)}, got {scope!r:.100}"
             )
     return found
 

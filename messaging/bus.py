@@ -60,7 +60,7 @@ class MessageBus:
         self.keyring = Keyring.parse(
             config.signing_keys, config.gateway_name, config.unsigned_until
         )
-        self.handlers = HandlerTable()
+        self.handlers = HandlerTable(checks_answers=config.check_sends == "raise")
         self.dispatch = Dispatch(self)
         self._rebinding = Rebinding(clock.monotonic)
         self._pool: PublisherPool[Publisher] = PublisherPool(
@@ -82,6 +82,7 @@ class MessageBus:
         atomic: bool = False,
         timeout: float | None = None,
         schema: "type[BaseModel] | None" = None,
+        answers: Any = None,
         senders: Iterable[str] | None = None,
         built_in: bool = False,
     ) -> Handler:
@@ -94,6 +95,7 @@ class MessageBus:
             atomic: whether it runs in the transaction that notes the message as handled.
             timeout: seconds one run may take; None: ``handler_timeout_seconds``.
             schema: a pydantic model; the function gets an instance of it, validated.
+            answers: a type that pydantic knows: what the function returns.
             senders: the services that may send it; None: all.
             built_in: the library's own; not bound to broadcasts.
 
@@ -108,6 +110,7 @@ class MessageBus:
             atomic=atomic,
             timeout=timeout,
             schema=schema,
+            answers=answers,
             senders=senders,
             built_in=built_in,
         )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from messaging.answers import AnsweredRequests, reply_to
 from messaging.compose import Composer
 from messaging.config import MessagingConfig
+from messaging.declaring import Declaring
 from messaging.directory import Directory
 from messaging.envelope import Envelope, MessageKind, MessagePriority, is_service_name
 from messaging.errors import ConfigurationError, QueueFull
@@ -16,7 +17,6 @@ from messaging.registration import DISCOVER, INTERNAL, Identity, checked_metadat
 from messaging.requester import Requester
 from messaging.routes import Route
 from messaging.spans import Spans, spans_for
-from messaging.subscriber import Subscriber
 
 if TYPE_CHECKING:
     from messaging.worker.app import BusApp
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 C = TypeVar("C", bound=Callable[[], Any])
 
 
-class ServiceCommunicator(Subscriber):
+class ServiceCommunicator(Declaring):
     """Sends, broadcasts, asks, answers and handles messages under the name of one service.
 
     Thread-safe; safe across forks. Opens no connection and no database before the first use.
@@ -68,7 +68,7 @@ class ServiceCommunicator(Subscriber):
         )
         super().__init__(config)
         self._answered = AnsweredRequests()
-        self._composer = Composer(name)
+        self._composer = Composer(name, self.check_sent)
         #: Where messages go that this service gives up.
         self.parking = Parking(self)
         #: Registration, heartbeat and the answers to health checks.

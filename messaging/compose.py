@@ -1,7 +1,7 @@
 """Writing envelopes in the name of a service, with what the handled message carries on."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, Final
 
@@ -30,10 +30,16 @@ class Composer:
 
     Args:
         source: name of the service.
+        check: looks at kind, type, target and data of what is about to be sent.
     """
 
-    def __init__(self, source: str) -> None:
+    def __init__(
+        self,
+        source: str,
+        check: Callable[[MessageKind, str, str, Any], None] = lambda *_: None,
+    ) -> None:
         self._source = source
+        self._check = check
 
     def compose(
         self,
@@ -69,8 +75,10 @@ class Composer:
 
         Raises:
             ValueError: a name, priority or duration is not valid.
+            EncodeError: the check refuses it.
         """
         _check(kind, message_type, target, delay=delay, expires_in=expires_in)
+        self._check(kind, message_type, target, data)
         message_id = new_message_id()
         if dedup_key is not None:
             message_id = id_of(self._source, dedup_key)

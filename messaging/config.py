@@ -16,6 +16,7 @@ LEDGERS = ("critical", "all")
 QUEUE_FULL = ("refuse", "park")
 RABBITMQ_QUEUES = ("classic", "quorum")
 TELEMETRY = ("", "opentelemetry")
+CHECK_SENDS = ("off", "raise")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +99,10 @@ class MessagingConfig:
     queue_full: str = "refuse"
     #: Messages a second that one process may send; 0: as many as it likes.
     send_rate: float = 0.0
+
+    #: ``raise``: what is sent or answered is held against what the service declares that it sends,
+    #: and refused if it is something else. For development and tests; ``off`` costs nothing.
+    check_sends: str = "off"
 
     #: Pool of the workers: threads (`worker.pool`), or Celery's prefork (hard time limits) or solo
     #: (tests only).
@@ -203,6 +208,7 @@ _CHOICES = {
     "worker_pool": WORKER_POOLS,
     "ledger": LEDGERS,
     "telemetry": TELEMETRY,
+    "check_sends": CHECK_SENDS,
     "queue_full": QUEUE_FULL,
     "rabbitmq_queues": RABBITMQ_QUEUES,
 }

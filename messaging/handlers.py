@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from messaging.async_loop import run_coroutine
-from messaging.envelope import Envelope, MessagePriority, is_service_name
+from messaging.envelope import Envelope, MessageKind, MessagePriority, is_service_name
 from messaging.errors import ConfigurationError, Reject
 from messaging.patterns import is_literal, is_pattern, matches, specificity
 from messaging.retry import DEFAULT_POLICIES, RetryPolicy
-from messaging.schemas import json_schema, require_model, validated
+from messaging.schemas import DeclaredType, json_schema, require_model, validated
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -31,6 +31,10 @@ class Handler:
     timeout: float | None = None
     #: What the data is validated by, a model of pydantic's; None: it comes as it is.
     schema: "type[BaseModel] | None" = None
+    #: What it answers; None: it does not say.
+    answers: DeclaredType | None = None
+    #: Whether each answer is looked at before it is sent.
+    checks_answers: bool = False
     #: The library's own: answered by every service, not bound to broadcasts.
     built_in: bool = False
     #: The services that may send it; None: all.
@@ -64,13 +68,17 @@ class Handler:
         Raises:
             Reject: its source may not send it; the function was not called.
             InvalidData: the data does not validate; the function was not called.
+            EncodeError: the answer is not what it says that it answers; where that is checked.
         """
         if self.senders is not None and envelope.source not in self.senders:
             raise Reject(f"{envelope.source} may not send {envelope.type}", code="forbidden")
         data = envelope.data if self.schema is None else validated(self.schema, envelope.data)
         arguments = (data, envelope) if self.takes_message else (data,)
         result = self.function(*arguments)
-        return run_coroutine(result) if self.is_async else result
+        result = run_coroutine(result) if self.is_async else result
+        if self.checks_answers and self.answers and envelope.kind is MessageKind.REQUEST:
+            self.answers.check(result, f"the answer to {envelope.type}")
+        return result
 
 
 def fan_out_handler(function: Callable[[Envelope], int]) -> Handler:
@@ -87,9 +95,14 @@ def fan_out_handler(function: Callable[[Envelope], int]) -> Handler:
 
 
 class HandlerTable:
-    """The handlers of one service; of those that match a type, the most specific one has it."""
+    """The handlers of one service; of those that match a type, the most specific one has it.
 
-    def __init__(self) -> None:
+    Args:
+        checks_answers: whether answers are looked at before they are sent.
+    """
+
+    def __init__(self, *, checks_answers: bool = False) -> None:
+        self._checks_answers = checks_answers
         self._handlers: dict[str, Handler] = {}
         self._found: dict[str, Handler | None] = {}
 
@@ -102,6 +115,7 @@ class HandlerTable:
         atomic: bool = False,
         timeout: float | None = None,
         schema: "type[BaseModel] | None" = None,
+        answers: Any = None,
         senders: Iterable[str] | None = None,
         built_in: bool = False,
     ) -> Handler:
@@ -135,6 +149,8 @@ class HandlerTable:
             atomic=atomic,
             timeout=timeout,
             schema=require_model(schema),
+            answers=None if answers is None else DeclaredType(answers, "on_message: answers"),
+            checks_answers=self._checks_answers,
             senders=_names(senders),
             built_in=built_in,
         )
@@ -166,9 +182,15 @@ class HandlerTable:
         return [pattern for pattern in self.patterns() if is_literal(pattern)]
 
     def schemas(self) -> dict[str, dict[str, Any]]:
-        """Return the JSON Schema of each plain message type whose handler has a model."""
-        models = {pattern: self._handlers[pattern].schema for pattern in self.types()}
+        """Return the JSON Schema by pattern, of the service's own handlers that have a model."""
+        models = {pattern: self._handlers[pattern].schema for pattern in self.patterns()}
         found = {name: json_schema(model) for name, model in models.items() if model is not None}
+        return {name: schema for name, schema in found.items() if schema is not None}
+
+    def answers(self) -> dict[str, dict[str, Any]]:
+        """Return the JSON Schema of what handlers answer by pattern, of those that say so."""
+        types = {pattern: self._handlers[pattern].answers for pattern in self.patterns()}
+        found = {name: each.schema for name, each in types.items() if each is not None}
         return {name: schema for name, schema in found.items() if schema is not None}
 
     def _search(self, message_type: str) -> Handler | None:

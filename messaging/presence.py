@@ -118,14 +118,26 @@ class Presence:
             logger.exception("%s could not %s", self._communicator.name, what)
 
     def _register(self) -> None:
-        schemas = self._communicator.bus.handlers.schemas()
-        try:
-            self._send_registration(schemas)
-        except MessageTooLarge as exc:
-            if not schemas:
-                raise
-            logger.warning("%s registers without its schemas: %s", self._communicator.name, exc)
-            self._send_registration({})
+        """Register with as much of the contract as a message holds."""
+        handlers = self._communicator.bus.handlers
+        schemas = {"schemas": handlers.schemas()}
+        sends = [sent.to_json() for sent in self._communicator.sent()]
+        contract = {**schemas, "answers": handlers.answers(), "sends": sends}
+        attempts: list[tuple[str, dict[str, Any]]] = [
+            ("what it sends and answers", contract),
+            ("its schemas", schemas),
+            ("", {"schemas": {}}),
+        ]
+        for left_out, said in attempts:
+            try:
+                self._send_registration(said)
+            except MessageTooLarge as exc:
+                if not left_out:
+                    raise
+                name = self._communicator.name
+                logger.warning("%s registers without %s: %s", name, left_out, exc)
+            else:
+                return
 
     def _warn_of_dead_routes(self) -> None:
         """Say which routes nothing here will ever answer."""
@@ -145,13 +157,13 @@ class Presence:
                     route.path,
                 )
 
-    def _send_registration(self, schemas: Mapping[str, Any]) -> None:
+    def _send_registration(self, contract: Mapping[str, Any]) -> None:
         handlers = self._communicator.bus.handlers
         self._communicator.send_to_service(
             self._gateway,
             REGISTER,
             self._communicator.identity.to_json(
-                handles=handlers.types(), subscriptions=handlers.patterns(), schemas=schemas
+                handles=handlers.types(), subscriptions=handlers.patterns(), **contract
             ),
             priority=MessagePriority.HIGH,
         )

@@ -93,14 +93,26 @@ class Identity:
         handles: Sequence[str],
         subscriptions: Sequence[str],
         schemas: Mapping[str, Mapping[str, Any]],
+        answers: Mapping[str, Mapping[str, Any]] | None = None,
+        sends: Sequence[Mapping[str, Any]] = (),
     ) -> dict[str, Any]:
-        """Return the data of ``service.register``."""
+        """Return the data of ``service.register``.
+
+        Args:
+            handles: message types that it has a handler for.
+            subscriptions: patterns of its handlers.
+            schemas: JSON Schemas of what handlers take, by pattern.
+            answers: of what they answer, by pattern.
+            sends: what it declares that it sends, as `contracts.contract.SentMessage` has it.
+        """
         return {
             **self.where_to_json(),
             "routes": [route.to_json() for route in self.routes],
             "handles": list(handles),
             "subscriptions": list(subscriptions),
             "schemas": dict(schemas),
+            "answers": dict(answers or {}),
+            "sends": list(sends),
             "metadata": {"pid": os.getpid(), **self.metadata},
         }
 

@@ -3,11 +3,13 @@
 A model is a class of pydantic's, which is imported by whoever has written one.
 """
 
+import functools
 import json
 import logging
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from messaging.errors import ConfigurationError, InvalidData
+from messaging.errors import ConfigurationError, EncodeError, InvalidData
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
@@ -70,16 +72,96 @@ def validated(model: "type[BaseModel]", data: Any) -> "BaseModel":
 
 def json_schema(model: "type[BaseModel]") -> dict[str, Any] | None:
     """Return the JSON Schema (2020-12) of a model; None, logged, if it has none."""
+    return _published(model.__qualname__, model.model_json_schema)
+
+
+def _published(name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any] | None:
     from pydantic.errors import PydanticUserError
 
     try:
-        schema = model.model_json_schema()
+        schema = make()
         json.dumps(schema, allow_nan=False)
     except (PydanticUserError, TypeError, ValueError) as exc:
         # The service checks its data all the same; only others cannot do so before they send it.
-        logger.warning("%s has no JSON Schema to publish: %s", model.__qualname__, exc)
+        logger.warning("%s has no JSON Schema to publish: %s", name, exc)
         return None
     return schema
+
+
+class DeclaredType:
+    """What a service says that the data of a message, or an answer, is.
+
+    Args:
+        of: a model of pydantic's, or any other type that pydantic knows: a list of models, a
+            ``typing_extensions.TypedDict``.
+        where: names the place in the text of an error.
+
+    Raises:
+        ConfigurationError: pydantic knows no such type.
+    """
+
+    def __init__(self, of: Any, where: str) -> None:
+        from pydantic import TypeAdapter
+        from pydantic.errors import PydanticUserError
+
+        self._name = getattr(of, "__qualname__", repr(of))
+        try:
+            self._adapter: TypeAdapter[Any] = TypeAdapter(of)
+        except PydanticUserError as exc:
+            reason = str(exc).split("\n", 1)[0]
+            raise ConfigurationError(
+                f"{where}: expected a pydantic model or another type that pydantic knows, "
+                f"got {of!r:.100}: {reason}"
+            ) from exc
+
+    @functools.cached_property
+    def schema(self) -> dict[str, Any] | None:
+        """Its JSON Schema (2020-12); None, logged, if it has none."""
+        return _published(self._name, self._adapter.json_schema)
+
+    def check(self, data: Any, what: str) -> None:
+        """Make sure that data is of this type, and has no field that the type does not name.
+
+        Strict, as readers of the JSON Schema are: the text "7" is no number.
+
+        Args:
+            data: what is about to be sent.
+            what: names it in the text of an error.
+
+        Raises:
+            EncodeError: it is something else.
+        """
+        from pydantic import ValidationError
+
+        try:
+            text = json.dumps(data)
+        except (TypeError, ValueError):
+            return  # the codec says what is wrong, as it does of all data
+        try:
+            self._adapter.validate_json(
+                text, strict=True, extra=None if self._takes_others else "forbid"
+            )
+        except ValidationError as exc:
+            lines = "; ".join(_lines(exc).splitlines())
+            raise EncodeError(f"{what} is not what was declared, {self._name}: {lines}") from exc
+
+    @functools.cached_property
+    def _takes_others(self) -> bool:
+        """Whether a model in it takes fields that it does not name."""
+        return any(
+            "properties" in each and each.get("additionalProperties") not in (None, False)
+            for each in _objects(self.schema)
+        )
+
+
+def _objects(value: Any) -> Iterator[Mapping[str, Any]]:
+    if isinstance(value, dict):
+        yield value
+        for each in value.values():
+            yield from _objects(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _objects(each)
 
 
 def _lines(error: "ValidationError") -> str:

@@ -62,6 +62,7 @@ class Subscriber:
         atomic: bool = False,
         timeout: float | None = None,
         schema: "type[BaseModel] | None" = None,
+        answers: Any = None,
         senders: Iterable[str] | None = None,
     ) -> Callable[[F], F]:
         """Register the decorated function for the messages whose type matches the pattern.
@@ -82,7 +83,10 @@ class Subscriber:
             schema: a pydantic model: ``data`` is an instance of it then. Data that does not
                 validate never reaches the function: a request is answered with the code
                 ``invalid``, anything else is parked with that reason, both with a line for each
-                wrong field. The registry publishes its JSON Schema, unless this is a pattern.
+                wrong field. The registry publishes its JSON Schema.
+            answers: what it returns: a model, or another type that pydantic knows. The registry
+                publishes its JSON Schema; where ``check_sends`` is ``raise``, an answer that is
+                something else is an error of the handler.
             senders: names of the services that may send it; None: all. Of others a request is
                 answered with the code ``forbidden``, anything else is parked as ``rejected``. That
                 a message is of who it says is known only where messages are signed.
@@ -101,6 +105,7 @@ class Subscriber:
                     atomic=atomic,
                     timeout=timeout,
                     schema=schema,
+                    answers=answers,
                     senders=senders,
                 )
             )

@@ -9,6 +9,7 @@ from django.db import DatabaseError
 from django.template.loader import render_to_string
 
 from gateway_app.ops import (
+    contracts,
     dead_letters,
     doctor,
     first_run,
@@ -138,6 +139,17 @@ PAGES: Final[tuple[Page, ...]] = (
         "route",
         (Region("routes", routes.routes),),
         heading="Set-up",
+    ),
+    Page(
+        "contracts",
+        "Contracts",
+        "contracts/",
+        "file-text",
+        (
+            Region("fitting", contracts.fitting),
+            Region("versions", contracts.versions),
+            Region("messages", contracts.messages),
+        ),
     ),
     Page("doctor", "Doctor", "doctor/", "stethoscope", (Region("checks", doctor.checks),)),
 )

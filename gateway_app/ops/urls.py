@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from django.urls import URLPattern, path
 
+from gateway_app.contracts import published
 from gateway_app.ops import (
     dead_letter_actions,
     dead_letter_csv,
@@ -26,6 +27,8 @@ def _paths() -> Iterator[URLPattern]:
 
 
 urlpatterns = [
+    path("contracts.json", published.contracts_document, name="contracts-json"),
+    path("asyncapi.json", published.asyncapi_document, name="asyncapi-json"),
     path("search/", search, name="search"),
     path("health/maintenance/", health_actions.begin, name="maintenance"),
     path("health/maintenance/end/", health_actions.end, name="end-maintenance"),

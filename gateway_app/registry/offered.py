@@ -60,6 +60,8 @@ class Offers:
     #: JSON Schema as JSON text by message type; empty where the type has none.
     handles: Mapping[str, str]
     subscriptions: frozenset[str]
+    #: As `Registration.contract_json`.
+    contract_json: str = ""
 
     @classmethod
     def of(cls, registration: Registration) -> tuple[Self, tuple[RefusedRoute, ...]]:
@@ -72,7 +74,9 @@ class Offers:
                 refused.append(RefusedRoute(method, leads.path, "it is offered twice"))
             else:
                 routes[match] = leads
-        offers = cls(routes, registration.handles, registration.subscriptions)
+        offers = cls(
+            routes, registration.handles, registration.subscriptions, registration.contract_json
+        )
         return offers, tuple(refused)
 
     @classmethod
@@ -80,7 +84,8 @@ class Offers:
         """Return what `to_text` wrote."""
         data = json.loads(text)
         routes = {(method, shape(leads[0])): Leads(*leads) for method, *leads in data["routes"]}
-        return cls(routes, data["handles"], frozenset(data["subscriptions"]))
+        subscriptions = frozenset(data["subscriptions"])
+        return cls(routes, data["handles"], subscriptions, data["contract"])
 
     def to_text(self) -> str:
         """Return it as JSON text; the same text for the same offers."""
@@ -93,12 +98,16 @@ class Offers:
                 "routes": routes,
                 "handles": dict(sorted(self.handles.items())),
                 "subscriptions": sorted(self.subscriptions),
+                "contract": self.contract_json,
             }
         )
 
     @classmethod
     def union(cls, each: Iterable[Self]) -> Self:
-        """Return everything that any of them offers; for the same thing the last one decides."""
+        """Return everything that any of them offers; for the same thing the last one decides.
+
+        Contracts are not united: each version has its own, see `contracts.running`.
+        """
         routes: dict[Match, Leads] = {}
         handles: dict[str, str] = {}
         subscriptions: frozenset[str] = frozenset()

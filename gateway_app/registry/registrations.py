@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from messaging import Reject
+from messaging.contracts.contract import schemas_of, sent_messages
 from messaging.envelope import is_message_type, is_service_name
 from messaging.health_checks import MAX_CHECKS
-from messaging.patterns import is_pattern
+from messaging.patterns import is_literal, is_pattern
 from messaging.text import storable
 
 #: Of what a check is called and says; more would not fit on a page.
@@ -48,6 +49,10 @@ class Registration(Whereabouts):
     #: JSON Schema as JSON text by message type; empty where the type has none.
     handles: Mapping[str, str]
     subscriptions: frozenset[str]
+    #: JSON text of what its contract says besides: JSON Schemas of what handlers of patterns take
+    #: (``schemas``) and of what any answer (``answers``), and what it ``sends``; empty where it
+    #: says nothing of that.
+    contract_json: str
 
     @classmethod
     def from_json(cls, data: Any) -> Self:
@@ -62,6 +67,7 @@ class Registration(Whereabouts):
             routes=tuple(_list(data, "routes")),
             handles=_handles(data),
             subscriptions=_names(data, "subscriptions", is_pattern),
+            contract_json=_contract(data),
         )
 
 
@@ -197,6 +203,21 @@ def _handles(data: Mapping[str, Any]) -> dict[str, str]:
         message_type: _json("schemas", schemas.get(message_type, {}))
         for message_type in sorted(_names(data, "handles", is_message_type))
     }
+
+
+def _contract(data: Mapping[str, Any]) -> str:
+    try:
+        schemas = schemas_of(_object(data, "schemas"), "schemas")
+        answers = schemas_of(_object(data, "answers"), "answers")
+        sends = sent_messages(_list(data, "sends"))
+    except ValueError as exc:
+        raise InvalidRegistration(str(exc)) from exc
+    said = {
+        "schemas": {name: each for name, each in schemas.items() if not is_literal(name)},
+        "answers": answers,
+        "sends": [sent.to_json() for sent in sends],
+    }
+    return _json("contract", {word: each for word, each in sorted(said.items()) if each})
 
 
 def _checks(data: Mapping[str, Any]) -> dict[str, Any]:

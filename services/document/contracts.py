@@ -4,10 +4,11 @@ Bad data is answered with an error of the code ``invalid`` where it came as a re
 a dead letter where it came as a command.
 """
 
-from typing import Annotated, Final, TypedDict
+from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
+from typing_extensions import TypedDict
 
 from services.document.limits import MAX_URL_LENGTH
 

@@ -13,6 +13,7 @@ from services.document.contracts import (
     DOCUMENT_STORE,
     DOCUMENT_VIEWED,
     SERVICE,
+    DocumentCreated,
     DocumentDetails,
     DocumentStored,
     DocumentSummary,
@@ -25,6 +26,7 @@ from services.document.limits import MAX_TITLE_LENGTH
 from services.document.models import Document
 
 communicator = ServiceCommunicator(SERVICE, version="1.0.0")
+communicator.sends(DOCUMENT_CREATED, DocumentCreated)
 
 
 class DocumentNotFound(Reject):
@@ -33,7 +35,7 @@ class DocumentNotFound(Reject):
     code = "not_found"
 
 
-@communicator.on_message(DOCUMENT_STORE, schema=StoreDocument)
+@communicator.on_message(DOCUMENT_STORE, schema=StoreDocument, answers=DocumentStored)
 def store_document(wanted: StoreDocument) -> DocumentStored:
     """Keep a document and tell everybody about it, once it is stored.
 
@@ -47,7 +49,7 @@ def store_document(wanted: StoreDocument) -> DocumentStored:
     return {"id": document.pk, "isNew": is_new}
 
 
-@communicator.on_message(DOCUMENT_GET, schema=GetDocument)
+@communicator.on_message(DOCUMENT_GET, schema=GetDocument, answers=DocumentDetails)
 def get_document(wanted: GetDocument) -> DocumentDetails:
     """Answer with one document."""
     document = Document.objects.filter(pk=wanted.id).first()
@@ -56,7 +58,7 @@ def get_document(wanted: GetDocument) -> DocumentDetails:
     return {**_summary(document), "text": document.text}
 
 
-@communicator.on_message(DOCUMENT_LIST, schema=ListDocuments)
+@communicator.on_message(DOCUMENT_LIST, schema=ListDocuments, answers=list[DocumentSummary])
 def list_documents(wanted: ListDocuments) -> list[DocumentSummary]:
     """Answer with the latest documents, newest first."""
     return [_summary(document) for document in Document.objects.defer("text")[: wanted.limit]]

@@ -1,9 +1,12 @@
 """The messages of scraper-service: the one file of it that another team needs to read."""
 
-from typing import Final, TypedDict
+from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
+from typing_extensions import TypedDict
+
+from services.scraper.fetching import MAX_URL_LENGTH
 
 SERVICE: Final = "scraper-service"
 
@@ -12,9 +15,12 @@ SERVICE: Final = "scraper-service"
 SCRAPE_FREE_ZONES: Final = "scrape.free.zones"
 FREE_ZONES_PATH: Final = "/api/scraper/free-zones"
 
-#: Where every page goes, and as what: the contract of document-service has the details.
+#: Where every page goes, as command `PageFound`.
 DOCUMENT_SERVICE: Final = "document-service"
 DOCUMENT_STORE: Final = "document.store"
+
+#: A whole number, as large as a database takes.
+UserId = Annotated[int, Field(ge=0, lt=2**63)]
 
 #: Far more than any overview page is spread over.
 MAX_ALLOWED_HOSTS: Final = 20
@@ -37,7 +43,7 @@ class ScrapeFreeZones(BaseModel):
         default=None, min_length=1, max_length=MAX_ALLOWED_HOSTS
     )
     #: The user it is for; goes into the documents.
-    user_id: int | None = Field(default=None, ge=0, lt=2**63)
+    user_id: UserId | None = None
 
 
 class FreeZone(TypedDict):
@@ -66,3 +72,12 @@ class FreeZonesFound(TypedDict):
     linksLeft: int
     #: How many documents were sent.
     documentsSent: int
+
+
+class PageFound(TypedDict):
+    """A page, to be kept as a document."""
+
+    url: Annotated[str, Field(min_length=1, max_length=MAX_URL_LENGTH)]
+    title: Annotated[str, Field(min_length=1)]
+    text: Annotated[str, Field(min_length=1)]
+    userId: UserId | None

@@ -13,6 +13,8 @@ PAGE_SECONDS: Final = 5.0
 MAX_REDIRECTS: Final = 5
 #: After decompression. Far above any page of text, and small enough to hold several at once.
 MAX_PAGE_BYTES: Final = 2_000_000
+#: document-service keeps no document from a longer one.
+MAX_URL_LENGTH: Final = 2000
 HTML_TYPES: Final = frozenset({"text/html", "application/xhtml+xml"})
 
 #: Too many requests, and everything a server says when it is not well at the moment.
@@ -99,6 +101,8 @@ async def _follow(client: httpx.AsyncClient, url: str, allowed_hosts: Set[str]) 
 def _require_allowed(url: httpx.URL, allowed_hosts: Set[str]) -> None:
     if url.scheme not in ("http", "https"):
         raise FetchError(str(url), f"expected http or https, got {url.scheme!r}")
+    if len(str(url)) > MAX_URL_LENGTH:
+        raise FetchError(str(url), f"longer than {MAX_URL_LENGTH} characters")
     if url.host.lower() not in allowed_hosts:
         allowed = ", ".join(sorted(allowed_hosts))
         raise HostNotAllowed(str(url), f"host {url.host!r} is not one of {allowed}")

@@ -13,6 +13,7 @@ from services.scraper.contracts import (
     SCRAPE_FREE_ZONES,
     SERVICE,
     FreeZonesFound,
+    PageFound,
     ScrapeFreeZones,
 )
 from services.scraper.crawling import crawl
@@ -23,9 +24,10 @@ communicator = ServiceCommunicator(
     version="1.0.0",
     routes=[Route(path=FREE_ZONES_PATH, methods=("POST",), message=SCRAPE_FREE_ZONES)],
 )
+communicator.sends(DOCUMENT_STORE, PageFound, to=DOCUMENT_SERVICE)
 
 
-@communicator.on_message(SCRAPE_FREE_ZONES, schema=ScrapeFreeZones)
+@communicator.on_message(SCRAPE_FREE_ZONES, schema=ScrapeFreeZones, answers=FreeZonesFound)
 async def scrape_free_zones(wanted: ScrapeFreeZones) -> FreeZonesFound:
     """Fetch an overview and the pages it links to, send them all on, answer with what was found.
 

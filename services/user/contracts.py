@@ -4,10 +4,11 @@ Bad data is answered with an error of the code ``invalid``, an unknown user with
 asking again brings the same answer.
 """
 
-from typing import Annotated, Any, Final, TypedDict
+from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
+from typing_extensions import TypedDict
 
 SERVICE: Final = "user-service"
 

@@ -25,7 +25,7 @@ class UserNotFound(Reject):
     code = "not_found"
 
 
-@communicator.on_message(GET_USER_DETAILS, schema=GetUserDetails)
+@communicator.on_message(GET_USER_DETAILS, schema=GetUserDetails, answers=UserDetails)
 def get_user_details(wanted: GetUserDetails) -> UserDetails:
     """Answer with one user."""
     user = User.objects.filter(pk=wanted.user_id).first()
@@ -34,7 +34,7 @@ def get_user_details(wanted: GetUserDetails) -> UserDetails:
     return {"userId": user.pk, "name": user.name, "email": user.email, "country": user.country}
 
 
-@communicator.on_message(GET_USER_ACTIVITY, schema=GetUserActivity)
+@communicator.on_message(GET_USER_ACTIVITY, schema=GetUserActivity, answers=list[ActivityEntry])
 def get_user_activity(wanted: GetUserActivity) -> list[ActivityEntry]:
     """Answer with what happened lately, newest first."""
     activities = Activity.objects.all()

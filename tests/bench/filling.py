@@ -26,6 +26,7 @@ _RABBITMQ_BATCH: Final = 500
 _RABBITMQ_STORES_PER_SECOND: Final = 10_000
 #: Redis is sent so many messages with one command.
 _REDIS_BATCH: Final = 1000
+_NO_OFFERS: Final = '{"routes": [], "handles": {}, "subscriptions": [], "contract": ""}'
 _OLD: Final = "2026-01-01 00:00:00"
 _NUMBERS: Final = "WITH RECURSIVE n(i) AS (SELECT ? UNION ALL SELECT i + 1 FROM n LIMIT ?)"
 
@@ -128,7 +129,7 @@ def add_instances(db: sqlite3.Connection, name: str, instance_ids: Sequence[str]
     (now,) = db.execute("SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')").fetchone()
     revision = _next_revision(db)
     service = _insert(db, "service", name=name, version="1", tracked=1, revision=revision)
-    offers = _insert(db, "offeredset", service_id=service, digest=name, offers_json="{}")
+    offers = _insert(db, "offeredset", service_id=service, digest=name, offers_json=_NO_OFFERS)
     for instance_id in instance_ids:
         _insert(
             db,

@@ -27,6 +27,7 @@ PAGES: Final = {
     "dead-letters": "/ops/dead-letters/",
     "messages": "/ops/messages/",
     "routes": "/ops/routes/",
+    "contracts": "/ops/contracts/",
     "doctor": "/ops/doctor/",
 }
 #: After a page is ready: lines are drawn, and the stream has come once.

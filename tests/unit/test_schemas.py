@@ -117,7 +117,7 @@ def test_only_a_model_is_a_schema(schema: Any) -> None:
         HandlerTable().add("order", print, schema=schema)
 
 
-def test_schemas_of_plain_types_are_published(caplog: pytest.LogCaptureFixture) -> None:
+def test_schemas_are_published_by_pattern(caplog: pytest.LogCaptureFixture) -> None:
     class Unwritable(BaseModel):
         callback: Callable[[], None]
 
@@ -128,7 +128,7 @@ def test_schemas_of_plain_types_are_published(caplog: pytest.LogCaptureFixture) 
     table.add("raw", print)
     with caplog.at_level(logging.WARNING):
         schemas = table.schemas()
-    assert list(schemas) == ["order"]
+    assert list(schemas) == ["order", "order.*"]
     assert schemas["order"]["required"] == ["userId"]
     assert "Unwritable has no JSON Schema" in caplog.text
 

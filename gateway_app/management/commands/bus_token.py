@@ -6,9 +6,10 @@ from typing import Any, Final
 from django.core.management.base import CommandParser
 
 from gateway_app import tokens
-from gateway_app.commands import BusCommand, OneLineParser, duration, host_user, table
+from gateway_app.commands import BusCommand, duration, host_user, table
 from gateway_app.models import ApiToken
 from gateway_app.registry.wording import instant_text
+from messaging.commands import OneLineParser
 from messaging.envelope import utc_now
 
 #: Longer is rather never.

@@ -1,0 +1,67 @@
+"""How the ``bus_…`` commands fail: one line on stderr, and an exit code that tells.
+
+0 done, 1 the bus could not do it, 2 wrong input or setup, 130 Ctrl-C.
+"""
+
+import json
+import sys
+from typing import Any, Final, NoReturn
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from messaging.errors import ConfigurationError, MessagingError
+
+WRONG_INPUT: Final = 2
+INTERRUPTED: Final = 130
+
+
+class OneLineParser(CommandParser):
+    """A parser whose errors take one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong in one line, without the page of usage."""
+        sys.stderr.write(f"{self.prog}: {message}\n")
+        raise SystemExit(WRONG_INPUT)
+
+
+class OneLineCommand(BaseCommand):
+    """A command whose failures take one line. Subclasses implement `run`."""
+
+    # They would import the admin and all its templates: a third of a second for each command.
+    requires_system_checks = ()
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
+        """Return a parser whose errors take one line."""
+        parser = super().create_parser(prog_name, subcommand, **kwargs)
+        parser.__class__ = OneLineParser
+        return parser
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Run the command; turn every failure into its line and exit code."""
+        try:
+            self.run(options)
+        except ConfigurationError as exc:
+            raise CommandError(_one_line(exc), returncode=WRONG_INPUT) from exc
+        except MessagingError as exc:
+            raise CommandError(_one_line(exc)) from exc
+        except ValueError as exc:
+            raise CommandError(_one_line(exc), returncode=WRONG_INPUT) from exc
+        except KeyboardInterrupt:
+            raise CommandError("stopped", returncode=INTERRUPTED) from None
+
+    def run(self, options: dict[str, Any]) -> None:
+        """Do what the command is for.
+
+        Raises:
+            MessagingError: the bus could not do it; exit code 1.
+            ValueError, ConfigurationError: wrong input or setup; exit code 2.
+        """
+        raise NotImplementedError
+
+    def print_json(self, value: Any) -> None:
+        """Write a value to stdout as JSON, and nothing else."""
+        self.stdout.write(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,1 @@
+"""Commands for every Django project that uses the bus."""
