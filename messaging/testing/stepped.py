@@ -3,7 +3,7 @@
 All else of `MessageBus` is as in production: limits, codec, signatures, publishers, custody.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from asgiref.sync import sync_to_async
@@ -22,7 +22,6 @@ from messaging.errors import BrokerError, PublishUncertain, RequestTimeout
 from messaging.handlers import Handler
 from messaging.replies import Outcome, ReplyQueue
 from messaging.requester import Requester, answer_of
-from messaging.retry import RetryPolicy
 from messaging.testing.broker import MemoryBroker
 from messaging.testing.clock import VirtualClock
 from messaging.testing.deliveries import message_of
@@ -30,7 +29,7 @@ from messaging.testing.due import Due
 from messaging.testing.faults import Faults
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
+    pass
 
 
 #: Whoever has waited in vain goes on a moment after its patience has ended: what it asked has
@@ -80,23 +79,15 @@ class SteppedBus(MessageBus):
         pattern: str,
         function: Callable[..., Any],
         *,
-        retry: RetryPolicy | None = None,
-        atomic: bool = False,
-        timeout: float | None = None,
-        schema: "type[BaseModel] | None" = None,
-        senders: Iterable[str] | None = None,
         built_in: bool = False,
+        **options: Any,
     ) -> Handler:
         """Have messages handed to the function, in which the process may be made to die."""
         return super().subscribe(
             pattern,
             function if built_in else self._world.faults.guarded(self._service, function),
-            retry=retry,
-            atomic=atomic,
-            timeout=timeout,
-            schema=schema,
-            senders=senders,
             built_in=built_in,
+            **options,
         )
 
     def new_requester(self, composer: Composer, service: str) -> Requester:
