@@ -94,29 +94,29 @@ def billing(clone: Path) -> Path:
 
 
 def test_a_new_service_is_formatted_tested_and_answers(billing: Path) -> None:
-    clone = billing
     assert (
         "billing-service: celery -A services.billing worker\nflower"
-        in (clone / "Procfile").read_text()
+        in (billing / "Procfile").read_text()
     )
     if (BIN / "ruff").exists():  # of requirements-check.txt
         for check in (("format", "--check"), ("check",)):
-            done = run(clone, str(BIN / "ruff"), *check, "services", "tests/unit/services")
+            done = run(billing, str(BIN / "ruff"), *check, "services", "tests/unit/services")
             assert done.returncode == 0, done.stdout
-        layers = run(clone, str(BIN / "lint-imports"))
+        layers = run(billing, str(BIN / "lint-imports"))
         assert layers.returncode == 0, layers.stdout
     test = "tests/unit/services/test_billing.py"
-    passed = run(clone, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", test)
+    passed = run(billing, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", test)
     assert "4 passed" in passed.stdout, passed.stdout
-    assert manage(clone, "migrate", "--verbosity=0").returncode == 0
+    assert manage(billing, "migrate", "--verbosity=0").returncode == 0
     worker = Process(
-        *(sys.executable, "-m", "celery", "--workdir", str(clone)),
+        *("/bin/sh", "-c", 'cd "$0" && exec "$@"', str(billing)),
+        *(sys.executable, "-m", "celery"),
         *("-A", "services.billing", "worker"),
-        env=environment(clone),
-        log=clone / "billing.log",
+        env=environment(billing),
+        log=billing / "billing.log",
     )
     try:
-        asked = eventually(lambda: answered(clone), 60, "the new service")
+        asked = eventually(lambda: answered(billing), 60, "the new service")
         assert json.loads(asked) == {"text": "Hello, Ada!"}
     finally:
         worker.stop()
