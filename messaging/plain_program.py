@@ -4,6 +4,7 @@ Outbox and inbox are Django models, so Django is configured here, once in a proc
 it goes: `messaging` alone is installed, logging is left as it is, and no secret is needed.
 """
 
+import copy
 import fcntl
 import os
 from collections.abc import Iterator, Mapping
@@ -129,7 +130,7 @@ def _configure(name: str, wanted: Mapping[str, Any]) -> None:
         DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
         USE_TZ=True,
         LOGGING_CONFIG=None,
-        **wanted,
+        **copy.deepcopy(dict(wanted)),  # Django fills in what is missing
     )
     django.setup()
     _configured.update(wanted)

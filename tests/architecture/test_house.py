@@ -67,6 +67,7 @@ def test_sending_needs_neither_celery_nor_flower() -> None:
         "docs/security.md",
         "docs/production.md",
         "docs/upgrading.md",
+        "docs/adoption.md",
     ],
 )
 def test_files_that_documents_name_exist(document: str) -> None:
