@@ -5,15 +5,14 @@ a secret that everybody knows stops every start.
 """
 
 import difflib
-import re
 import resource
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Final
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Tags, register
 from django.core.exceptions import ImproperlyConfigured
+from django.urls import NoReverseMatch, reverse
 
 from gateway_app import traps
 from messaging.apps import configured
@@ -23,7 +22,6 @@ from messaging.errors import ConfigurationError
 TAG: Final = "gateway"
 #: What settings.py falls back to on a laptop; public, so worth nothing anywhere else.
 INSECURE_KEY: Final = "insecure-development-key"
-SQLITE: Final = "django.db.backends.sqlite3"
 
 #: What Celery itself reads, past all settings: the worker would consume from elsewhere.
 _CELERY_READS: Final = frozenset(
@@ -44,19 +42,13 @@ def check_secret_key(**_: Any) -> list[CheckMessage]:
     return [traps.SECRET_KEY.found(text)]
 
 
-@register(TAG)
-def check_database(**_: Any) -> list[CheckMessage]:
-    """Report a SQLite database where it cannot work, and settings that it needs."""
-    database = settings.DATABASES["default"]
-    if database["ENGINE"] != SQLITE:
-        return []
-    return list(_sqlite(database))
-
-
-@register(TAG)
-def check_time_zones(**_: Any) -> list[CheckMessage]:
-    """Report instants without a time zone: none could be compared with those of messages."""
-    return [] if settings.USE_TZ else [traps.NO_TIME_ZONES.found("USE_TZ is off.")]
+@register(TAG, Tags.urls)
+def check_pages(**_: Any) -> list[CheckMessage]:
+    """Report pages that lead nowhere: a project that hosts the gateway has URLs of its own."""
+    if not getattr(settings, "ROOT_URLCONF", ""):
+        return [traps.NO_PAGES.found("ROOT_URLCONF is not set.")]
+    missing = [name for name in ("ops:overview", "admin:index") if not _has_address(name)]
+    return [traps.NO_PAGES.found(f"There is no {' and no '.join(missing)}.")] if missing else []
 
 
 @register(TAG)
@@ -130,20 +122,12 @@ def _secret_key() -> str:
         return ""  # Django refuses to read an empty one
 
 
-def _sqlite(database: dict[str, Any]) -> Iterator[CheckMessage]:
-    from messaging.transport.files import network_file_system  # SQLAlchemy comes with it
-
-    file = Path(str(database["NAME"])).absolute()
-    if found := network_file_system(str(file.parent)):
-        yield traps.DATABASE_ON_NETWORK.found(f"{file} is on {found}.")
-    options = database.get("OPTIONS", {})
-    missing = []
-    if options.get("transaction_mode") != "IMMEDIATE":
-        missing.append("transaction_mode IMMEDIATE")
-    if not re.search(r"journal_mode\s*=\s*WAL", options.get("init_command", ""), re.IGNORECASE):
-        missing.append("PRAGMA journal_mode=WAL")
-    if missing:
-        yield traps.SQLITE_OPTIONS.found(f"OPTIONS of the database lack {' and '.join(missing)}.")
+def _has_address(name: str) -> bool:
+    try:
+        reverse(name)
+    except NoReverseMatch:
+        return False
+    return True
 
 
 def _misspelled(names: frozenset[str]) -> Iterator[CheckMessage]:

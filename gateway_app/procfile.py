@@ -7,6 +7,7 @@ from typing import Final
 
 #: As honcho and foreman read it.
 _LINE: Final = re.compile(r"([A-Za-z0-9_-]+):\s*(.+)")
+_APP: Final = re.compile(r"(?:celery\s+-A|uvicorn)\s+([\w.]+)")
 _WORKER: Final = re.compile(r"celery\s.*\bworker\b")
 
 
@@ -22,6 +23,12 @@ class ProcfileEntry:
     def is_worker(self) -> bool:
         """Whether this is the worker of a service, which registers under the same name."""
         return _WORKER.match(self.command) is not None
+
+    @property
+    def app(self) -> str:
+        """The module that it runs, such as ``services.user``; empty: none that is known."""
+        found = _APP.match(self.command)
+        return found[1] if found else ""
 
 
 def read_procfile(path: Path) -> list[ProcfileEntry]:

@@ -6,6 +6,11 @@ from pathlib import Path
 from gateway_app import client_faults, startup
 
 BASE_DIR = Path(__file__).resolve().parent.parent
+if not (BASE_DIR / "services").is_dir():  # installed as a package, into another project
+    startup.end(
+        "DJANGO_SETTINGS_MODULE: expected the settings of your project, got gateway_app.settings, "
+        "which are those of the bus's own repository; set DJANGO_SETTINGS_MODULE to yours"
+    )
 VAR_DIR = startup.folder("VAR_DIR", Path(os.environ.get("VAR_DIR") or BASE_DIR / "var"))
 
 
@@ -130,21 +135,6 @@ DATABASES = {
         os.environ.get("DATABASE_URL") or f"sqlite:///{VAR_DIR / 'gateway.sqlite3'}"
     )
 }
-if DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
-    # A new connection costs more than most requests do. The look before a request's first use
-    # finds those that the server or a pooler has closed.
-    DATABASES["default"] |= {"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}
-if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
-    DATABASES["default"]["OPTIONS"] = {
-        # A transaction that reads first and writes later would fail at once with "database is
-        # locked" when somebody else wrote in between; this one waits for its turn instead.
-        "transaction_mode": "IMMEDIATE",
-        "timeout": 20,
-        # The cache: at a million rows the indexes do not fit in the 2 MB that SQLite has else.
-        "init_command": (
-            "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-4000;"
-        ),
-    }
 
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True

@@ -66,6 +66,8 @@ class Stack:
         self._communicator = communicator
         self._inherited_files = () if lock is None else (lock,)
         self._expected: set[str] = set()
+        #: Those started again: a fault in what has changed is no fault of the stack.
+        self._restarted: set[str] = set()
         self._started_at = utc_now()
 
     def __enter__(self) -> Self:
@@ -99,7 +101,7 @@ class Stack:
         """
         for name in sorted(self._expected):
             process = self.processes[name]
-            if not process.is_running:
+            if not process.is_running and not self._is_fallen(name):
                 raise StackError(_with_log(f"{name} ended {_how(process.exit_code)}", process))
 
     def wait_until_ready(
@@ -147,11 +149,30 @@ class Stack:
             for process in processes:
                 process.kill()
 
+    def restart(self, *names: str) -> None:
+        """Stop these processes as `stop` does, and start them again.
+
+        From here on one of them that ends with an error is told by `fallen`, and not by `check`.
+        """
+        self.stop(*names)
+        self.start(*names)
+        self._restarted.update(names)
+
+    def fallen(self) -> list[str]:
+        """Return those started again that ended with an error by themselves, each once."""
+        names = [name for name in sorted(self._expected) if self._is_fallen(name)]
+        if names:
+            self.stop(*names)
+        return names
+
     def kill(self, *names: str) -> None:
         """Kill these processes with -9, as if they had crashed."""
         self._expected.difference_update(names)
         for name in names:
             self.processes[name].kill()
+
+    def _is_fallen(self, name: str) -> bool:
+        return name in self._restarted and (self.processes[name].exit_code or 0) > 0
 
     def _unready(self, names: Sequence[str]) -> list[str]:
         return [name for name in names if not self._is_ready(name)]

@@ -12,10 +12,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final, NoReturn, ParamSpec, TypeVar
 
-import dj_database_url
-
 from messaging.brokers import profile_for
 from messaging.config import MessagingConfig
+from messaging.databases import database_at
 from messaging.errors import ConfigurationError, MessagingError
 
 P = ParamSpec("P")
@@ -85,14 +84,7 @@ def one_of(name: str, text: str, *known: str) -> str:
 @ends_the_program
 def database(url: str) -> dict[str, Any]:
     """Return Django's settings of the database at a URL, which is not shown: it has a password."""
-    try:
-        return dict(dj_database_url.parse(url))
-    except (ValueError, KeyError) as exc:
-        raise ConfigurationError(
-            "DATABASE_URL: expected a URL such as postgres://user:password@host:5432/name or "
-            "sqlite:////folder/file.sqlite3, got something else; quote special characters in "
-            "passwords as %40 and the like"
-        ) from exc
+    return database_at(url, "DATABASE_URL")
 
 
 @ends_the_program

@@ -14,15 +14,10 @@ SECRET_KEY: Final = Trap(
     "Everybody can make sessions of this installation, those of its operators too.",
     "Set DJANGO_SECRET_KEY to a long random text, the same for every process.",
 )
-DATABASE_ON_NETWORK: Final = Trap(
+NO_PAGES: Final = Trap(
     "gateway_app.E002",
-    "SQLite on a network file system loses data: its locks do not hold there.",
-    "Set VAR_DIR to a local disk, or DATABASE_URL to PostgreSQL.",
-)
-NO_TIME_ZONES: Final = Trap(
-    "gateway_app.E003",
-    "Instants of the database cannot be compared with those of messages.",
-    "Set USE_TZ = True in settings.py.",
+    "Operator pages and probes have no address.",
+    'Add path("", include("gateway_app.hosted_urls")) to ROOT_URLCONF, beside the admin\'s path.',
 )
 DEBUG: Final = Trap(
     "gateway_app.W001",
@@ -53,11 +48,6 @@ FLOWER_WITHOUT_PASSWORD: Final = Trap(
     "gateway_app.W006",
     "Flower, where it is started by itself, shows anybody who sends what to whom.",
     "Set FLOWER_BASIC_AUTH to user:password.",
-)
-SQLITE_OPTIONS: Final = Trap(
-    "gateway_app.W007",
-    "Processes lock each other out of the database: errors under load.",
-    "Take OPTIONS of the SQLite database from gateway_app/settings.py as it came.",
 )
 FEW_OPEN_FILES: Final = Trap(
     "gateway_app.W008",

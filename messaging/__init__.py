@@ -18,6 +18,7 @@ from messaging.errors import (
     ServiceNotFound,
     TooManyMessages,
 )
+from messaging.plain_program import StandaloneCommunicator, standalone
 from messaging.retry import RetryPolicy
 from messaging.routes import Route
 
@@ -40,5 +41,10 @@ __all__ = [
     "Route",
     "ServiceCommunicator",
     "ServiceNotFound",
+    "StandaloneCommunicator",
     "TooManyMessages",
+    "standalone",
 ]
+
+#: The one place of it: the package and the gateway's own service have it from here.
+__version__ = "0.1.0"

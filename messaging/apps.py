@@ -1,14 +1,16 @@
 """The reusable Django app, and the configuration that Django's settings hold."""
 
 import functools
-from typing import Any
+from typing import Any, Final
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.conf import settings
 from django.core.signals import setting_changed
 
 from messaging.config import MessagingConfig
 from messaging.errors import ConfigurationError
+
+_EXAMPLE: Final = '{"broker_url": "sqlite:////folder/broker.sqlite3"}'
 
 
 class MessagingAppConfig(AppConfig):
@@ -28,11 +30,18 @@ def configured() -> MessagingConfig:
     """Return ``settings.MESSAGING`` as a validated object, built once.
 
     Raises:
-        ConfigurationError: there is no such setting, or it is wrong.
+        ConfigurationError: there is no such setting, it is wrong, or the app is not installed.
     """
     mapping = getattr(settings, "MESSAGING", None)
     if not isinstance(mapping, dict):
-        raise ConfigurationError(f"settings.MESSAGING: expected a dict, got {mapping!r}")
+        raise ConfigurationError(
+            f"settings.MESSAGING: expected a dict such as {_EXAMPLE}, got {mapping!r}"
+        )
+    if apps.apps_ready and not apps.is_installed("messaging"):
+        raise ConfigurationError(
+            "settings.INSTALLED_APPS: expected 'messaging', whose tables keep messages, "
+            "and it is not there; add it, and run manage.py migrate"
+        )
     return MessagingConfig.from_mapping(mapping)
 
 

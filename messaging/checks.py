@@ -1,7 +1,9 @@
 """What `manage.py check` says about the message bus, as far as its settings tell."""
 
+import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -11,6 +13,7 @@ from django.core.checks import CheckMessage, register
 from messaging.apps import configured
 from messaging.brokers import profile_for
 from messaging.config import MessagingConfig
+from messaging.databases import SQLITE
 from messaging.envelope import utc_now
 from messaging.errors import ConfigurationError
 from messaging.traps import Trap
@@ -22,6 +25,21 @@ WRONG_SETTING: Final = Trap(
     "messaging.E001",
     "A MESSAGING setting is missing, unknown or wrong.",
     "Correct it in settings.MESSAGING, or MESSAGING_<NAME> and BROKER_URL in the environment.",
+)
+DATABASE_ON_NETWORK: Final = Trap(
+    "messaging.E002",
+    "SQLite on a network file system loses data: its locks do not hold there.",
+    "Put the database file on a local disk (VAR_DIR), or take PostgreSQL (DATABASE_URL).",
+)
+NO_TIME_ZONES: Final = Trap(
+    "messaging.E003",
+    "Instants of the database cannot be compared with those of messages.",
+    "Set USE_TZ = True in settings.py.",
+)
+NO_DATABASE: Final = Trap(
+    "messaging.E004",
+    "Nothing can be answered for, tried again later, or kept while the broker is away.",
+    "Set DATABASES['default'] in settings.py to SQLite on a local disk, or to PostgreSQL.",
 )
 SHORT_VISIBILITY: Final = Trap(
     "messaging.W001",
@@ -54,16 +72,27 @@ UNSIGNED_FOR_LONG: Final = Trap(
     "What nobody has signed is believed for a long time to come.",
     "Set MESSAGING_UNSIGNED_UNTIL to the day when the last service has its keys.",
 )
+SQLITE_OPTIONS: Final = Trap(
+    "messaging.W007",
+    "Processes lock each other out of the database: errors under load.",
+    "Set OPTIONS of the SQLite database to messaging.databases.SQLITE_OPTIONS.",
+)
 
 TRAPS: Final = (
     WRONG_SETTING,
+    DATABASE_ON_NETWORK,
+    NO_TIME_ZONES,
+    NO_DATABASE,
     SHORT_VISIBILITY,
     SOLO_POOL,
     SHORT_MEMORY,
     OPEN_BROKER,
     UNSIGNED,
     UNSIGNED_FOR_LONG,
+    SQLITE_OPTIONS,
 )
+#: What Django takes where nothing is set.
+_DUMMY: Final = "django.db.backends.dummy"
 #: Longer than it takes to give keys out.
 _LONG: Final = timedelta(days=14)
 
@@ -77,6 +106,22 @@ def check_settings(**_: Any) -> list[CheckMessage]:
     except ConfigurationError as exc:
         return [WRONG_SETTING.found(str(exc))]
     return list(_contradictions(config, profile))
+
+
+@register(TAG)
+def check_database(**_: Any) -> list[CheckMessage]:
+    """Report that there is no database, or SQLite without what it needs."""
+    database = settings.DATABASES.get("default") or {}
+    engine = database.get("ENGINE") or _DUMMY
+    if engine == _DUMMY:
+        return [NO_DATABASE.found("DATABASES has no default.")]
+    return list(_sqlite(database)) if engine == SQLITE else []
+
+
+@register(TAG)
+def check_time_zones(**_: Any) -> list[CheckMessage]:
+    """Report instants without a time zone: none could be compared with those of messages."""
+    return [] if settings.USE_TZ else [NO_TIME_ZONES.found("USE_TZ is off.")]
 
 
 @register(TAG, deploy=True)
@@ -114,6 +159,22 @@ def check_signatures(**_: Any) -> list[CheckMessage]:
     if until and datetime.fromisoformat(until) > utc_now() + _LONG:
         return [UNSIGNED_FOR_LONG.found(f"unsigned_until is {until}.")]
     return []
+
+
+def _sqlite(database: dict[str, Any]) -> Iterator[CheckMessage]:
+    from messaging.transport.files import network_file_system  # SQLAlchemy comes with it
+
+    file = Path(str(database["NAME"])).absolute()
+    if found := network_file_system(str(file.parent)):
+        yield DATABASE_ON_NETWORK.found(f"{file} is on {found}.")
+    options = database.get("OPTIONS", {})
+    missing = []
+    if options.get("transaction_mode") != "IMMEDIATE":
+        missing.append("transaction_mode IMMEDIATE")
+    if not re.search(r"journal_mode\s*=\s*WAL", options.get("init_command", ""), re.IGNORECASE):
+        missing.append("PRAGMA journal_mode=WAL")
+    if missing:
+        yield SQLITE_OPTIONS.found(f"OPTIONS of the database lack {' and '.join(missing)}.")
 
 
 def _contradictions(config: MessagingConfig, profile: str) -> Iterator[CheckMessage]:

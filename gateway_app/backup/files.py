@@ -9,14 +9,13 @@ from django.conf import settings
 
 from messaging.apps import configured
 from messaging.brokers import profile_for
+from messaging.databases import SQLITE
 from messaging.errors import ConfigurationError
 from messaging.transport.files import BrokerFiles, files_of
 
 #: Their names in a backup.
 DATABASE: Final = "gateway.sqlite3"
 BROKER: Final = "broker.sqlite3"
-
-_SQLITE: Final = "django.db.backends.sqlite3"
 
 
 class Installed(NamedTuple):
@@ -42,7 +41,7 @@ def installed() -> Installed:
         name
         for name, is_server in (
             ("the broker", profile_for(url).name != "sqlite"),
-            ("the database", default["ENGINE"] != _SQLITE),
+            ("the database", default["ENGINE"] != SQLITE),
         )
         if is_server
     ]

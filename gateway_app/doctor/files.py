@@ -10,10 +10,11 @@ from typing import Final
 
 from django.conf import settings
 
+import gateway_app
 from gateway_app import traps
 from gateway_app.bus import communicator
-from gateway_app.checks import SQLITE
 from gateway_app.doctor.finding import Finding, LayerBroken, fine, trapped
+from messaging.databases import SQLITE
 
 #: Below this the write-ahead logs of broker and database may fill the disk within minutes.
 LEAST_FREE_BYTES: Final = 1_000_000_000
@@ -25,6 +26,8 @@ _LIBRARIES: Final = ("celery", "kombu", "django")
 def look() -> Iterator[Finding]:
     """Yield whether files can be kept, and stay among us."""
     folder = Path(settings.VAR_DIR)
+    if not folder.exists():  # in a project that hosts the gateway and has not needed it yet
+        folder = folder.parent
     try:
         with tempfile.TemporaryFile(dir=folder) as probe:
             probe.write(b"doctor")
@@ -71,7 +74,8 @@ def _own_files() -> Iterator[Path]:
 
 
 def _libraries() -> Iterator[Finding]:
-    wanted = dict(_pinned(Path(settings.BASE_DIR) / "requirements.txt"))
+    # Those of this code, not of a project that hosts it.
+    wanted = dict(_pinned(Path(gateway_app.__file__).parents[1] / "requirements.txt"))
     others = [
         f"{name} {metadata.version(name)} (tested: {wanted[name]})"
         for name in _LIBRARIES

@@ -3,25 +3,27 @@
 So the pages need no web server in front and nothing from other hosts.
 """
 
-from typing import Final
+from pathlib import Path
 
+from django.apps import apps
 from django.conf import settings
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-#: Whose folder ``static`` is served.
-PACKAGES: Final = ("django.contrib.admin", "gateway_app")
-
 
 def with_static_files(application: ASGIApp) -> ASGIApp:
-    """Return the application, with static files answered before it.
+    """Return the application, with static files of the installed apps answered before it.
 
     Browsers keep them, and ask each time whether they have changed: an upgrade is seen at once.
     """
     prefix = f"/{settings.STATIC_URL.strip('/')}"
-    folders: list[str | tuple[str, str]] = [(package, "static") for package in PACKAGES]
+    folders: list[str | tuple[str, str]] = [
+        (app.name, "static")
+        for app in apps.get_app_configs()
+        if (Path(app.path) / "static").is_dir()
+    ]
     files = ExceptionMiddleware(GZipMiddleware(StaticFiles(packages=folders)))
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:

@@ -4,7 +4,7 @@ All else of `MessageBus` is as in production: limits, codec, signatures, publish
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final, Protocol
 
 from asgiref.sync import sync_to_async
 from django.db import transaction
@@ -27,9 +27,6 @@ from messaging.testing.clock import VirtualClock
 from messaging.testing.deliveries import message_of
 from messaging.testing.due import Due
 from messaging.testing.faults import Faults
-
-if TYPE_CHECKING:
-    pass
 
 
 #: Whoever has waited in vain goes on a moment after its patience has ended: what it asked has

@@ -84,6 +84,7 @@ def test_sending_needs_neither_celery_nor_flower() -> None:
         "docs/node.md",
         "docs/wire_protocol.md",
         "docs/from_celery.md",
+        "docs/adoption.md",
     ],
 )
 def test_files_that_documents_name_exist(document: str) -> None:

@@ -142,12 +142,19 @@ def test_containers_are_stopped_later_than_their_handlers_end() -> None:
             assert spec["terminationGracePeriodSeconds"] > handler_seconds, name
 
 
-def test_every_process_of_make_run_is_in_compose() -> None:
+def test_compose_starts_the_gateway_as_make_run_does_and_services_of_the_procfile() -> None:
+    """Services that are added to the Procfile may be deployed by other means."""
     started = {" ".join(each.get("command", ())) for each in COMPOSE["services"].values()}
-    for line in (ROOT / "Procfile").read_text().splitlines():
-        command = line.split(": ", 1)[1].partition(" --")[0]
-        if command.startswith("celery"):
+    commands = [
+        line.split(": ", 1)[1].partition(" --")[0]
+        for line in (ROOT / "Procfile").read_text().splitlines()
+    ]
+    for command in commands:
+        if command.startswith("celery -A gateway_app"):
             assert any(each.startswith(command) for each in started), command
+    for each in started:
+        if each.startswith("celery -A services"):
+            assert any(each.startswith(command) for command in commands), each
 
 
 def test_every_pod_is_confined_and_every_one_that_serves_is_probed_and_has_a_budget() -> None:

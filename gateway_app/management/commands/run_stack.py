@@ -2,13 +2,15 @@
 
 import os
 import secrets
+from argparse import BooleanOptionalAction
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from gateway_app.log_follower import LogFollower
 from gateway_app.preconditions import free_port, is_port_taken, only_one, require_broker
@@ -30,17 +32,32 @@ class Command(BaseCommand):
 
     help = "Run gateway, beat, Flower and all services on this host until Ctrl-C."
 
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Add whether processes are started again when their files change."""
+        parser.add_argument(
+            "--reload",
+            action=BooleanOptionalAction,
+            default=settings.DEBUG,
+            help="start a process again when its source files change (default: DJANGO_DEBUG)",
+        )
+
     def handle(self, *args: Any, **options: Any) -> None:
         """Run until Ctrl-C (exit 0) or until a process dies (exit 1)."""
+        procfile = settings.BASE_DIR / "Procfile"
+        if not procfile.is_file():
+            raise CommandError(
+                f"expected the list of processes in {procfile}, and there is none; "
+                "run this in a clone of the repository, or see docs/adoption.md"
+            )
         try:
             with stopped_by_signals(), only_one(settings.VAR_DIR) as lock:
-                self._run(lock)
+                self._run(lock, reload=options["reload"])
         except StackError as exc:
             raise CommandError(str(exc)) from exc
         except KeyboardInterrupt:
             self.stdout.write("\nStopped.")
 
-    def _run(self, lock: int) -> None:
+    def _run(self, lock: int, *, reload: bool) -> None:
         communicator = ServiceCommunicator("run-stack")
         _require_ports()
         require_broker(communicator.bus)
@@ -55,8 +72,9 @@ class Command(BaseCommand):
                 if FLOWER in stack.processes:
                     # It asks the workers once, and warns of each question that none answers.
                     stack.start(FLOWER)
+                pause = self._reloading(stack) if reload else _pause
                 self._introduce(stack, communicator, password)
-                self._watch(stack)
+                self._watch(stack, pause)
         finally:
             communicator.close()
 
@@ -76,14 +94,25 @@ class Command(BaseCommand):
         lines = (f"{self.style.SUCCESS(name.ljust(width))}  {text}" for name, text in rows.items())
         self.stdout.write("\n".join(("", *lines, "", "Everything runs. Ctrl-C stops it.", "")))
 
-    def _watch(self, stack: Stack) -> None:
+    def _reloading(self, stack: Stack) -> Callable[[], None]:
+        """Return what restarts the processes whose files change."""
+        from gateway_app.reloading import Reloading
+
+        root = Path(settings.BASE_DIR)
+        return Reloading(stack, root, self.stdout.write, LOOK_SECONDS).look
+
+    def _watch(self, stack: Stack, pause: Callable[[], None]) -> None:
         """Show what the processes write, until one dies."""
         follower = LogFollower({p.name: p.log_file for p in stack.processes.values()})
         while True:
             for line in follower.new_lines():
                 self.stdout.write(line)
+            pause()
             stack.check()
-            SYSTEM_CLOCK.sleep(LOOK_SECONDS)
+
+
+def _pause() -> None:
+    SYSTEM_CLOCK.sleep(LOOK_SECONDS)
 
 
 def _make_stack(communicator: ServiceCommunicator, lock: int) -> Stack:

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 from pytest_django import Settings
 
+import gateway_app
 from gateway_app import traps
 from gateway_app.doctor import files
 from messaging import MessageBus
@@ -45,8 +46,8 @@ def test_a_broker_file_that_others_can_read_is_found(broker_file: Path) -> None:
 
 
 def test_a_library_that_is_older_than_what_is_tested_is_found(
-    settings: Settings, tmp_path: Path
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings.BASE_DIR = tmp_path
+    monkeypatch.setattr(gateway_app, "__file__", str(tmp_path / "gateway_app" / "__init__.py"))
     (tmp_path / "requirements.txt").write_text("kombu[redis]==99.1.0\ncelery>=1\n")
     assert ids(files.look) == {traps.OTHER_VERSION.id}

@@ -14,6 +14,7 @@ from pytest_django import Settings
 from gateway_app import checks, traps
 from gateway_app.doctor import settings as settings_layer
 from messaging import checks as messaging_checks
+from messaging.databases import SQLITE
 from messaging.transport import files
 from tests.gateway_app.doctor.found import ids
 
@@ -36,7 +37,7 @@ def sound(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     settings.ENVIRONMENT_NAMES = frozenset({"PATH", "BROKER_URL", "GATEWAY_HOST", "VAR_DIR"})
     settings.MESSAGING = {"broker_url": f"sqlite:///{tmp_path}/b.sqlite3", **SOUND}
     database = {
-        "ENGINE": checks.SQLITE,
+        "ENGINE": SQLITE,
         "NAME": tmp_path / "gateway.sqlite3",
         "OPTIONS": {
             "transaction_mode": "IMMEDIATE",
@@ -74,7 +75,8 @@ MUCH_LATER = "2099-01-01T00:00:00+00:00"
     [
         (traps.SECRET_KEY, {"SECRET_KEY": checks.INSECURE_KEY}),
         (traps.SECRET_KEY, {"SECRET_KEY": ""}),
-        (traps.NO_TIME_ZONES, {"USE_TZ": False}),
+        (messaging_checks.NO_TIME_ZONES, {"USE_TZ": False}),
+        (traps.NO_PAGES, {"ROOT_URLCONF": "gateway_app.hosted_urls"}),
         (traps.MISSPELLED, {"ENVIRONMENT_NAMES": frozenset({"BROKER_URI"})}),
         (traps.MISSPELLED, {"ENVIRONMENT_NAMES": frozenset({"MESSAGNG_LEDGER"})}),
         (traps.MISSPELLED, {"ENVIRONMENT_NAMES": frozenset({"DATABASE_URI"})}),
@@ -124,7 +126,14 @@ def test_what_is_silenced_is_not_told_by_the_doctor_either(sound: Settings) -> N
 
 def test_a_sqlite_database_without_what_it_needs_is_found(sound: Settings) -> None:
     sound.DATABASES["default"]["OPTIONS"] = {"timeout": 20}
-    assert found() == {traps.SQLITE_OPTIONS.id}
+    assert found() == {messaging_checks.SQLITE_OPTIONS.id}
+
+
+def test_a_project_without_a_database_is_told_so(
+    sound: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sound.DATABASES, "default", {})
+    assert found() == {messaging_checks.NO_DATABASE.id}
 
 
 def test_a_sqlite_database_on_a_network_file_system_is_found(
@@ -133,7 +142,7 @@ def test_a_sqlite_database_on_a_network_file_system_is_found(
     mounts = tmp_path / "mountinfo"
     mounts.write_text(f"36 35 0:41 / {tmp_path} rw - nfs4 server:/export rw\n")
     monkeypatch.setattr(files, "_MOUNTS", mounts)
-    assert found() == {traps.DATABASE_ON_NETWORK.id}
+    assert found() == {messaging_checks.DATABASE_ON_NETWORK.id}
 
 
 @pytest.fixture

@@ -1,0 +1,162 @@
+"""The package, installed where nothing of the repository is: what docs/adoption.md says of it."""
+
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+import venv
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from gateway_app.preconditions import free_port
+from tests.support.processes import ROOT, Process
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.slow
+
+ASK = (
+    "from mysite.bus import communicator as c; "
+    "print(c.request('orders', 'order.price', {'count': 2}, timeout=10)); c.close()"
+)
+
+
+class Project:
+    """A fresh Django project, and the Python that has the package installed."""
+
+    def __init__(self, folder: Path, python: Path) -> None:
+        self.folder = folder
+        self.python = python
+        self.processes: list[Process] = []
+        kept = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
+        self.environment = {**kept, "C_FORCE_ROOT": "1"}
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(self.python), *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def succeed(self, *arguments: str) -> str:
+        done = self.run(*arguments)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def start(self, *module: str, **env: str) -> Process:
+        """Start a module in the project's folder, which is where its own modules are found."""
+        process = Process(
+            *("/bin/sh", "-c", 'cd "$0" && exec "$@"', str(self.folder), str(self.python), "-m"),
+            *module,
+            env={**self.environment, **env},
+            log=self.folder / f"{module[2] if len(module) > 2 else module[0]}.log",
+        )
+        self.processes.append(process)
+        return process
+
+    def add(self, *files: str) -> None:
+        """Add what the page shows for these files, in its order."""
+        for name, text in files_of_the_page():
+            if name in files:
+                with (self.folder / name).open("a") as file:
+                    file.write(f"\n{text}")
+
+    def eventually(self, *arguments: str) -> str:
+        def output() -> str:
+            done = self.run(*arguments)
+            return done.stdout if done.returncode == 0 else ""
+
+        return eventually(output, 90, " ".join(arguments))
+
+
+def files_of_the_page() -> list[tuple[str, str]]:
+    page = (ROOT / "docs/adoption.md").read_text()
+    return re.findall(r"```python\n# (\S+)\n(.*?)```", page, re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Python with the built package installed, and beside it the libraries of this one."""
+    folder = tmp_path_factory.mktemp("package")
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    build = [*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", str(folder), str(ROOT)]
+    subprocess.run(build, check=True, cwd=folder)
+    (wheel,) = folder.glob("django_service_bus-*.whl")
+    venv.create(folder / "venv", with_pip=False, symlinks=True)
+    installed = folder / "venv/bin/python"
+    subprocess.run(
+        [*pip, "--python", str(installed), "install", "--no-deps", "--no-index", str(wheel)],
+        check=True,
+        cwd=folder,
+    )
+    (site,) = (folder / "venv/lib").glob("python*/site-packages")
+    (site / "libraries.pth").write_text(sysconfig.get_path("purelib"))
+    return installed
+
+
+@pytest.fixture
+def project(python: Path, tmp_path: Path) -> Iterator[Project]:
+    project = Project(tmp_path, python)
+    where = project.succeed("-c", "import messaging, gateway_app; print(messaging.__file__)")
+    assert str(ROOT) not in where
+    project.succeed("-m", "django", "startproject", "mysite", ".")
+    yield project
+    for process in project.processes:
+        process.stop()
+
+
+def test_a_django_project_and_a_plain_script_talk_by_what_the_page_says(project: Project) -> None:
+    settings = (project.folder / "mysite/settings.py").read_text()
+    project.add("mysite/settings.py", "mysite/bus.py", "mysite/celery.py", "report.py")
+    # First without the gateway, which comes later on the page.
+    first = (project.folder / "mysite/settings.py").read_text()
+    only_messaging = first.replace('INSTALLED_APPS += ["gateway_app"]', "")
+    (project.folder / "mysite/settings.py").write_text(only_messaging)
+    assert "no issues" in project.succeed("manage.py", "check")
+    project.succeed("manage.py", "migrate", "--verbosity=0")
+    project.start("celery", "-A", "mysite", "worker")
+    asked = project.eventually("manage.py", "shell", "-v", "0", "-c", ASK)
+    assert "{'total': 10}" in asked
+    assert "{'total': 15}" in project.succeed("report.py")
+    assert (project.folder / "report-script.sqlite3").stat().st_mode & 0o077 == 0
+
+    # Then as a host of the gateway.
+    (project.folder / "mysite/settings.py").write_text(first)
+    told = project.run("manage.py", "check")
+    assert "gateway_app.E002" in told.stderr
+    project.add("mysite/urls.py")
+    assert "no issues" in project.succeed("manage.py", "check")
+    project.succeed("manage.py", "migrate", "--verbosity=0")
+    port = str(free_port())
+    env = {"DJANGO_SETTINGS_MODULE": "mysite.settings"}
+    project.start("celery", "-A", "gateway_app", "worker", **env)
+    project.start("uvicorn", "gateway_app.asgi:application", "--port", port, **env)
+    url = f"http://127.0.0.1:{port}"
+    eventually(lambda: status(f"{url}/ready") == 200, 90, "the gateway's web process")
+    assert status(f"{url}/ops/") == 302
+    assert status(f"{url}/static/ops/ops.css") == 200
+    listed = eventually(
+        lambda: "orders" in project.run("manage.py", "bus_services").stdout, 90, "registry"
+    )
+    assert listed
+
+    # And what is missing is said in a line.
+    (project.folder / "mysite/settings.py").write_text(f"{settings}\nMESSAGING = 7\n")
+    refused = project.run("-c", "import mysite.celery")
+    assert "settings.MESSAGING: expected a dict such as" in refused.stderr
+    lost = project.run("-m", "celery", "-A", "gateway_app", "worker")
+    assert "DJANGO_SETTINGS_MODULE: expected the settings of your project" in lost.stderr
+    assert (lost.returncode, lost.stderr.count("\n")) == (2, 1)
+
+
+def status(url: str) -> int | None:
+    try:
+        return httpx.get(url, trust_env=False).status_code
+    except httpx.TransportError:
+        return None
