@@ -142,8 +142,9 @@ class DeliveringChannel:
         for queue in self._lookup(exchange, routing_key):
             pipe.execute_command("EVAL", _RING, 1, self._bell(queue))
 
-    def _delete(self: Any, queue: str, *args: Any, **kwargs: Any) -> None:
-        super()._delete(queue, *args, **kwargs)  # type: ignore[misc]
+    def queue_delete(self: Any, queue: str, *args: Any, **kwargs: Any) -> None:
+        """Delete a queue, and its bell."""
+        super().queue_delete(queue, *args, **kwargs)  # type: ignore[misc]
         with self.conn_or_acquire(client=kwargs.get("client")) as client:
             client.execute_command("UNLINK", self._bell(queue))
 
