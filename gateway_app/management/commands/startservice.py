@@ -5,8 +5,8 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from gateway_app.commands import WRONG_INPUT, OneLineParser
 from gateway_app.new_service import NewService, NotWritten
+from messaging.commands import WRONG_INPUT, OneLineParser
 
 
 class Command(BaseCommand):
