@@ -28,7 +28,6 @@ from messaging.testing.deliveries import message_of
 from messaging.testing.due import Due
 from messaging.testing.faults import Faults
 
-
 #: Whoever has waited in vain goes on a moment after its patience has ended: what it asked has
 #: expired by then.
 _MOMENT_SECONDS: Final = 0.001
