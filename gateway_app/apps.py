@@ -7,6 +7,8 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 from gateway_app import hosting
+from messaging.errors import ConfigurationError
+from messaging.libraries import need
 
 #: Without them there are no tables of messages, no logins and no pages.
 NEEDED: Final = (
@@ -18,6 +20,8 @@ NEEDED: Final = (
     "django.contrib.sessions",
     "django.contrib.staticfiles",
 )
+#: Of the extra `gateway`, what its pages and its commands import.
+LIBRARIES: Final = ("h11", "httpcore", "httpx", "jsonschema", "prometheus_client", "starlette")
 
 
 class GatewayConfig(AppConfig):
@@ -31,7 +35,7 @@ class GatewayConfig(AppConfig):
         """Import the models, which lean on those of other apps.
 
         Raises:
-            ImproperlyConfigured: one of `NEEDED` is not installed.
+            ImproperlyConfigured: one of `NEEDED`, or a library, is not installed.
         """
         missing = [name for name in NEEDED if not apps.is_installed(name)]
         if missing:
@@ -39,6 +43,10 @@ class GatewayConfig(AppConfig):
                 f"INSTALLED_APPS: expected what gateway_app needs, and {', '.join(missing)} is "
                 "not there; add it (docs/adoption.md)"
             )
+        try:
+            need("gateway", *LIBRARIES, name="INSTALLED_APPS with gateway_app")
+        except ConfigurationError as exc:
+            raise ImproperlyConfigured(str(exc)) from exc
         super().import_models()
 
     def ready(self) -> None:

@@ -14,6 +14,7 @@ from kombu.transport import TRANSPORT_ALIASES
 from messaging.config import MessagingConfig
 from messaging.envelope import MessagePriority
 from messaging.errors import ConfigurationError
+from messaging.libraries import need
 
 # By name: whoever uses another broker never loads the embedded one, nor SQLAlchemy.
 TRANSPORT_ALIASES["sqlite"] = "messaging.transport:Transport"
@@ -204,7 +205,8 @@ def profile_for(broker_url: str) -> BrokerProfile:
     """Return what is known about the broker at this URL.
 
     Raises:
-        ConfigurationError: the URL names no scheme that kombu knows.
+        ConfigurationError: the URL names no scheme that kombu knows, or Redis, and its libraries
+            are not installed.
     """
     scheme = urlsplit(broker_url).scheme
     if scheme.partition("+")[0] not in TRANSPORT_ALIASES:
@@ -213,5 +215,7 @@ def profile_for(broker_url: str) -> BrokerProfile:
             f"got one of {scheme or 'no'!r} scheme"
         )
     profile = PROFILES[_SCHEMES.get(scheme, "other")]
+    if profile.name == "redis":
+        need("redis", "redis", "packaging", name="BROKER_URL")
     # Sentinel has a transport of its own, with another way to make clients.
     return replace(profile, transport=SENTINEL_TRANSPORT) if scheme == "sentinel" else profile

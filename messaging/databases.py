@@ -1,11 +1,13 @@
 """Databases that keep messages, as Django's settings have them."""
 
 import copy
+from importlib.util import find_spec
 from typing import Any, Final
 
 import dj_database_url
 
 from messaging.errors import ConfigurationError
+from messaging.libraries import need
 
 SQLITE: Final = "django.db.backends.sqlite3"
 POSTGRESQL: Final = "django.db.backends.postgresql"
@@ -36,7 +38,7 @@ def database_at(url: str, name: str) -> dict[str, Any]:
         name: of the setting, for the error.
 
     Raises:
-        ConfigurationError: it is no URL of a database.
+        ConfigurationError: it is no URL of a database, or the driver is not installed.
     """
     try:
         database = dict(dj_database_url.parse(url))
@@ -46,5 +48,7 @@ def database_at(url: str, name: str) -> dict[str, Any]:
             "sqlite:////folder/file.sqlite3, got something else; quote special characters in "
             "passwords as %40 and the like"
         ) from exc
+    if database["ENGINE"] == POSTGRESQL and find_spec("psycopg2") is None:
+        need("postgresql", "psycopg", name=name)
     more = copy.deepcopy(_MORE.get(str(database["ENGINE"]), {}))
     return {**database, **more}

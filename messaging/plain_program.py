@@ -86,9 +86,12 @@ def standalone(
     Raises:
         ConfigurationError: a setting is wrong, Django is configured already, or tables are missing
             and not to be made here. Nothing was sent; safe to call again with the fault mended.
+        django.db.OperationalError: the database does not answer. Nothing was sent; safe to call
+            again.
     """
     mapping = {"broker_url": broker_url, **messaging}
     config = MessagingConfig.from_mapping(mapping)
+    profile_for(broker_url)  # wrong input is told before Django is configured, which is for good
     communicator = StandaloneCommunicator(name, version=version, config=config)
     if database_url or not _configured:
         database = database_at(database_url or _beside_broker(broker_url, name), "database_url")

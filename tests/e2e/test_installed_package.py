@@ -4,15 +4,18 @@ import os
 import re
 import subprocess
 import sys
-import sysconfig
 import venv
+import zipfile
 from collections.abc import Iterator
+from importlib.metadata import distributions
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 import pytest
 
 from gateway_app.preconditions import free_port
+from tests.support.libraries import lend
 from tests.support.processes import ROOT, Process
 from tests.support.waiting import eventually
 
@@ -23,13 +26,41 @@ ASK = (
     "print(c.request('orders', 'order.price', {'count': 2}, timeout=10)); c.close()"
 )
 
+REFUSED = """
+import messaging
+for url in ("redis://127.0.0.1", "sqlite:///broker.sqlite3"):
+    try:
+        messaging.standalone("other", broker_url=url, database_url="postgres://127.0.0.1/x")
+    except messaging.ConfigurationError as exc:
+        print(exc)
+"""
+
+
+class Installed(NamedTuple):
+    """The package in an environment of its own, with the libraries that it asks for."""
+
+    wheel: Path
+    python: Path
+    libraries: Path
+
+    def add(self, *extras: str) -> None:
+        """Add what pip would have installed with these extras."""
+        (site,) = (self.python.parents[1] / "lib").glob("python*/site-packages")
+        (package,) = (
+            found
+            for found in distributions(path=[str(site)])
+            if found.name == "django-service-bus"
+        )
+        lend(self.libraries, package, *extras)
+
 
 class Project:
     """A fresh Django project, and the Python that has the package installed."""
 
-    def __init__(self, folder: Path, python: Path) -> None:
+    def __init__(self, folder: Path, installed: Installed) -> None:
         self.folder = folder
-        self.python = python
+        self.installed = installed
+        self.python = installed.python
         self.processes: list[Process] = []
         kept = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
         self.environment = {**kept, "C_FORCE_ROOT": "1"}
@@ -81,39 +112,67 @@ def files_of_the_page() -> list[tuple[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Python with the built package installed, and beside it the libraries of this one."""
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    """The package as it is built, installed without extras."""
     folder = tmp_path_factory.mktemp("package")
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     build = [*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", str(folder), str(ROOT)]
     subprocess.run(build, check=True, cwd=folder)
     (wheel,) = folder.glob("django_service_bus-*.whl")
     venv.create(folder / "venv", with_pip=False, symlinks=True)
-    installed = folder / "venv/bin/python"
+    python = folder / "venv/bin/python"
     subprocess.run(
-        [*pip, "--python", str(installed), "install", "--no-deps", "--no-index", str(wheel)],
+        [*pip, "--python", str(python), "install", "--no-deps", "--no-index", str(wheel)],
         check=True,
         cwd=folder,
     )
     (site,) = (folder / "venv/lib").glob("python*/site-packages")
-    (site / "libraries.pth").write_text(sysconfig.get_path("purelib"))
+    libraries = folder / "libraries"
+    libraries.mkdir()
+    (site / "libraries.pth").write_text(str(libraries))
+    installed = Installed(wheel, python, libraries)
+    installed.add()
     return installed
 
 
 @pytest.fixture
-def project(python: Path, tmp_path: Path) -> Iterator[Project]:
-    project = Project(tmp_path, python)
-    where = project.succeed("-c", "import messaging, gateway_app; print(messaging.__file__)")
-    assert str(ROOT) not in where
+def project(installed: Installed, tmp_path: Path) -> Iterator[Project]:
+    project = Project(tmp_path, installed)
+    seen = project.succeed("-c", "import messaging, sys; print(messaging.__file__, *sys.path)")
+    assert str(ROOT) not in seen
     project.succeed("-m", "django", "startproject", "mysite", ".")
     yield project
     for process in project.processes:
         process.stop()
 
 
+def test_what_runs_and_what_it_shows_are_in_the_package_and_nothing_else(
+    installed: Installed,
+) -> None:
+    with zipfile.ZipFile(installed.wheel) as wheel:
+        packed = {Path(name) for name in wheel.namelist()}
+    kept = {
+        path.relative_to(ROOT)
+        for package in ("messaging", "gateway_app")
+        for path in (ROOT / package).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    there = {path for path in packed if ".dist-info" not in path.parts[0]}
+    assert there == kept
+    kinds = {(path.parts[0], path.parts[1]) for path in there if len(path.parts) > 2}
+    assert {
+        ("messaging", "migrations"),
+        ("gateway_app", "migrations"),
+        ("gateway_app", "templates"),
+        ("gateway_app", "static"),
+        ("gateway_app", "service_template"),
+    } <= kinds
+
+
 def test_a_django_project_and_a_plain_script_talk_by_what_the_page_says(project: Project) -> None:
     settings = (project.folder / "mysite/settings.py").read_text()
     project.add("mysite/settings.py", "mysite/bus.py", "mysite/celery.py", "report.py")
+    project.add("test_orders.py")
     # First without the gateway, which comes later on the page.
     first = (project.folder / "mysite/settings.py").read_text()
     only_messaging = first.replace('INSTALLED_APPS += ["gateway_app"]', "")
@@ -126,8 +185,22 @@ def test_a_django_project_and_a_plain_script_talk_by_what_the_page_says(project:
     assert "{'total': 15}" in project.succeed("report.py")
     assert (project.folder / "report-script.sqlite3").stat().st_mode & 0o077 == 0
 
+    (project.folder / "refused.py").write_text(REFUSED)
+    without_redis, without_psycopg = project.succeed("refused.py").splitlines()
+    assert "pip install 'django-service-bus[redis]'" in without_redis
+    assert "pip install 'django-service-bus[postgresql]'" in without_psycopg
+
+    # Its tests have the fixture of the package, and of no conftest.
+    project.installed.add("test")
+    assert "1 passed" in project.succeed(
+        "-m", "pytest", "-q", "--ds=mysite.settings", "test_orders.py"
+    )
+
     # Then as a host of the gateway.
     (project.folder / "mysite/settings.py").write_text(first)
+    told = project.run("manage.py", "check")
+    assert "pip install 'django-service-bus[gateway]'" in told.stderr.splitlines()[-1]
+    project.installed.add("gateway")
     told = project.run("manage.py", "check")
     assert "gateway_app.E002" in told.stderr
     project.add("mysite/urls.py")
