@@ -146,6 +146,16 @@ class _Stopping:
 _stopping = _Stopping()
 
 
+def stop_if_asked() -> None:
+    """Raise KeyboardInterrupt if somebody has asked to stop, and this goes on all the same.
+
+    What a signal raises is lost where it meets code that swallows exceptions, such as a callback
+    of the garbage collector; loops that wait for it say this as well.
+    """
+    if _stopping.count:
+        raise KeyboardInterrupt
+
+
 def is_asked_again() -> bool:
     """Return whether somebody asked a second time to stop."""
     return _stopping.count > 1
@@ -163,5 +173,6 @@ def stopped_by_signals() -> Iterator[None]:
     try:
         yield
     finally:
+        _stopping.count = 0
         for number, handler in previous.items():
             signal.signal(number, handler)

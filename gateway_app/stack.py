@@ -9,7 +9,7 @@ from typing import Any, Final, Self
 
 import httpx
 
-from gateway_app.process import ManagedProcess, is_asked_again
+from gateway_app.process import ManagedProcess, is_asked_again, stop_if_asked
 from gateway_app.procfile import ProcfileEntry
 from messaging import MessagingError, ServiceCommunicator
 from messaging.clock import SYSTEM_CLOCK
@@ -98,7 +98,9 @@ class Stack:
 
         Raises:
             StackError: a process died by itself.
+            KeyboardInterrupt: somebody has asked to stop.
         """
+        stop_if_asked()
         for name in sorted(self._expected):
             process = self.processes[name]
             if not process.is_running and not self._is_fallen(name):
@@ -117,6 +119,7 @@ class Stack:
 
         Raises:
             StackError: a process died, or the time is over.
+            KeyboardInterrupt: somebody has asked to stop.
         """
         give_up_at = SYSTEM_CLOCK.monotonic() + timeout_seconds
         waiting = self._unready([*self.services, "web"])
@@ -125,6 +128,7 @@ class Stack:
                 text = f"{', '.join(waiting)} not ready after {timeout_seconds:g} s"
                 raise StackError(_with_log(text, *(self.processes[name] for name in waiting)))
             SYSTEM_CLOCK.sleep(LOOK_SECONDS)
+            stop_if_asked()
             still_waiting = self._unready(waiting)
             if still_waiting != waiting:
                 report(still_waiting)

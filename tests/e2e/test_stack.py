@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,12 @@ import pytest
 from gateway_app import stack as stack_module
 from gateway_app.log_follower import LogFollower
 from gateway_app.preconditions import free_port, is_port_taken, only_one
-from gateway_app.process import child_environment, held_signals, stopped_by_signals
+from gateway_app.process import (
+    child_environment,
+    held_signals,
+    stop_if_asked,
+    stopped_by_signals,
+)
 from gateway_app.procfile import ProcfileEntry, read_procfile
 from gateway_app.stack import Stack, StackError
 from messaging import ServiceCommunicator
@@ -188,3 +194,13 @@ def test_new_lines_of_logs_are_shown_whole_under_the_name_of_their_process(
     with files["web"].open("a") as log:
         log.write("f\n")
     assert list(follower.new_lines()) == ["web          | half"]
+
+
+def test_a_stop_that_was_swallowed_where_it_came_is_seen_by_the_next_look() -> None:
+    """As by a callback of the garbage collector: the stack ran on, and heard nothing any more."""
+    with stopped_by_signals():
+        with suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGHUP)
+        with pytest.raises(KeyboardInterrupt):
+            stop_if_asked()
+    stop_if_asked()  # of the next one nobody has asked anything

@@ -1,5 +1,6 @@
 """Traps that the settings alone tell: found by `check`, by `check --deploy`, and by the doctor."""
 
+import os
 import re
 import resource
 from collections.abc import Iterator
@@ -148,8 +149,10 @@ def test_a_sqlite_database_on_a_network_file_system_is_found(
 @pytest.fixture
 def few_files() -> Iterator[int]:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
-    yield 256
+    # Others of this process may have left some open.
+    few = len(os.listdir("/proc/self/fd")) + 100
+    resource.setrlimit(resource.RLIMIT_NOFILE, (few, hard))
+    yield few
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
