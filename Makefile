@@ -26,7 +26,7 @@ NODE_SETUP := $(if $(shell command -v node && command -v npm),$(NODE_CLIENT))
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test test-postgres check fmt bench soak pictures clean
+.PHONY: help setup demo run test fuzz test-postgres check fmt bench soak pictures clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,10 @@ test: $(SETUP) $(NODE_SETUP) ## Run all tests; REQUIRE_BROKERS=1 fails where Rab
 	$(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist worksteal --ignore tests/browser \
 		--ignore tests/postgres
 	$(BIN)/python -m pytest -q -n $(BROWSER_PROCESSES) --dist worksteal tests/browser
+
+fuzz: $(SETUP) ## What tests change at random, ten times as much: 100,000 envelopes, 10,000 HTTP requests
+	TEST_TIMES=10 $(BIN)/python -m pytest -q tests/unit/test_mutated_envelopes.py \
+		tests/faults/test_mutated_requests.py
 
 test-postgres: $(SETUP) ## Run the tests of what the database keeps on a PostgreSQL of their own
 	.ci/with-postgres $(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist worksteal \

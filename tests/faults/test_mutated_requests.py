@@ -11,10 +11,11 @@ from tests.faults.test_floods import megabytes
 from tests.support.http_mutations import mutated
 from tests.support.http_stack import HttpStack
 from tests.support.installation import Installation
+from tests.support.mutations import TIMES
 
 pytestmark = [pytest.mark.slow, pytest.mark.embedded_only]
 
-COUNT = 10_000
+COUNT = 1_000 * TIMES
 AT_A_TIME = 50
 #: A server that waits for the rest of a request is told after this that nothing more comes.
 IDLE_SECONDS = 0.2
