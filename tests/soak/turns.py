@@ -33,7 +33,8 @@ class Span:
 class Turns:
     """All faults one after the other, in an order that differs from round to round.
 
-    In the second half the elders are spared (`World.spares_elders`).
+    After the first third the elders are spared (`World.spares_elders`): in the second half, over
+    which growth is judged, they are no longer filling up.
 
     Args:
         world: what they happen to.
@@ -50,11 +51,11 @@ class Turns:
     def play(self, seconds: float) -> None:
         """Let them happen for so long; one that has begun is ended, whatever happens."""
         ends_at = SYSTEM_CLOCK.monotonic() + seconds
-        half_at = ends_at - seconds / 2
+        spared_at = ends_at - seconds * 2 / 3
         for fault in self._endless():
-            # What would reach into the second half belongs to it.
+            # What would reach over that instant comes after it.
             ends = SYSTEM_CLOCK.monotonic() + self._calm_seconds + fault.seconds
-            self._world.spares_elders = ends >= half_at
+            self._world.spares_elders = ends >= spared_at
             if self._world.spares_elders:
                 self._faults = [each for each in self._faults if not each.ends]
                 if fault.ends:
