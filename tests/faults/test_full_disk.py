@@ -102,7 +102,8 @@ def test_what_is_sent_while_the_databases_disk_is_full_is_refused_or_handled_onc
     ledger = put_database(installation, disk)
     workers = [start_gateway(installation), start_counter()]
     wait_subscribed(ledger)
-    slow = {**COMMAND, "data": {"pad": PAD, "seconds": 1.0}, "priority": "CRITICAL"}
+    # Longer than the sender takes to end, on a host with much to do.
+    slow = {**COMMAND, "data": {"pad": PAD, "seconds": 5.0}, "priority": "CRITICAL"}
     accepted = installation.send([*KEPT, slow, slow])
     eventually(lambda: ledger.inbox("running"), 20, "a handler is at work")
     disk.fill()
