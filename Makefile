@@ -26,7 +26,7 @@ NODE_SETUP := $(if $(shell command -v node && command -v npm),$(NODE_CLIENT))
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test fuzz test-postgres check fmt bench soak pictures clean
+.PHONY: help setup demo run test test-long fuzz test-postgres check fmt bench soak pictures clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,10 +39,13 @@ demo: $(SETUP) ## Show what the system does, on a private copy of it; needs noth
 run: $(SETUP) ## Run gateway, beat, Flower and all services here until Ctrl-C
 	@$(BIN)/python manage.py run_stack
 
-test: $(SETUP) $(NODE_SETUP) ## Run all tests; REQUIRE_BROKERS=1 fails where RabbitMQ or Redis is missing
-	$(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist worksteal --ignore tests/browser \
-		--ignore tests/postgres
+test: $(SETUP) $(NODE_SETUP) ## Run the tests; REQUIRE_BROKERS=1 fails where RabbitMQ or Redis is missing
+	$(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist worksteal -m "not long" \
+		--ignore tests/browser --ignore tests/postgres
 	$(BIN)/python -m pytest -q -n $(BROWSER_PROCESSES) --dist worksteal tests/browser
+
+test-long: $(SETUP) ## Run the tests that take tens of seconds each: floods, restarts of everything, a soak
+	$(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist worksteal -m long tests
 
 fuzz: $(SETUP) ## What tests change at random, ten times as much: 100,000 envelopes, 10,000 HTTP requests
 	TEST_TIMES=10 $(BIN)/python -m pytest -q tests/unit/test_mutated_envelopes.py \

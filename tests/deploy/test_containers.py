@@ -199,7 +199,7 @@ def test_the_folder_of_pulses_is_the_containers_own() -> None:
     assert Path(folder).is_absolute()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_files_of_the_image_are_enough_for_a_worker_its_probe_and_the_web_process(
     tmp_path: Path,
 ) -> None:

@@ -210,6 +210,7 @@ def test_twenty_clients_at_once_are_answered(stack: HttpStack) -> None:
     assert set(statuses) == {200}
 
 
+@pytest.mark.long
 def test_schemathesis_finds_no_server_error(stack: HttpStack) -> None:
     document = stack.client.get("/api/openapi.json").json()
     # What this service answers on purpose is no finding.

@@ -44,7 +44,7 @@ def bad(number: int) -> str:
     return f"{{{number} nonsense" + "x" * BYTES
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.embedded_only
 @pytest.mark.parametrize("body_of", [good, expired, bad])
 def test_what_a_worker_needs_does_not_grow_with_what_it_is_sent(

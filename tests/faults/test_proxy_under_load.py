@@ -13,7 +13,7 @@ from tests.support.http_stack import HttpStack, Instance
 from tests.support.installation import Installation
 from tests.support.waiting import eventually
 
-pytestmark = pytest.mark.embedded_only
+pytestmark = [pytest.mark.long, pytest.mark.embedded_only]
 PATH = "/api/web/who"
 READERS = 9
 WRITERS = 3

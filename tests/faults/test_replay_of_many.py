@@ -14,7 +14,7 @@ from tests.support.waiting import eventually
 #: 500 say more: for a run of its own.
 COUNT = int(os.environ.get("TEST_LETTERS", "150"))
 
-pytestmark = [pytest.mark.slow, pytest.mark.embedded_only]
+pytestmark = [pytest.mark.long, pytest.mark.embedded_only]
 
 
 def test_a_canary_stops_after_1_of_all_and_once_mended_all_are_handled_once(

@@ -26,7 +26,7 @@ from tests.support.installation import Installation
 from tests.support.processes import Process
 from tests.support.waiting import eventually
 
-pytestmark = [pytest.mark.slow, pytest.mark.embedded_only]
+pytestmark = [pytest.mark.long, pytest.mark.embedded_only]
 
 ROUNDS = 2
 PAUSE_SECONDS = 0.1

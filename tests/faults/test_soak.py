@@ -22,7 +22,7 @@ def ended_faults(folder: Path) -> set[str]:
     return {entry["fault"] for entry in entries if entry["phase"] == "end"}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.embedded_only
 def test_a_soak_that_is_stopped_by_ctrl_c_reports_that_every_promise_was_kept(
     installation: Installation,

@@ -59,7 +59,7 @@ def test_a_request_and_all_that_it_led_to_is_one_trace(
     assert "userId" not in str([span.attributes for span in spans])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.embedded_only
 def test_an_http_request_is_one_trace_over_gateway_and_three_services(
     installation: Installation,
