@@ -123,6 +123,17 @@ class DeliveringChannel:
         (self._unacknowledged.add if no_ack else self._unacknowledged.discard)(queue)
         return super().basic_consume(queue, no_ack, *args, **kwargs)  # type: ignore[misc]
 
+    def queue_bind(
+        self: Any, queue: str, exchange: str = "", routing_key: str = "", *args: Any, **kwargs: Any
+    ) -> None:
+        """Bind a queue, also where this connection has done so before: it may be lost since.
+
+        kombu leaves out what it remembers. A service whose queue had been bound again once, over a
+        connection that lasted, got no broadcast after the next wipe.
+        """
+        self.state.binding_delete(queue, exchange, routing_key)
+        super().queue_bind(queue, exchange, routing_key, *args, **kwargs)  # type: ignore[misc]
+
     def _put(self: Any, queue: str, message: Mapping[str, Any], **kwargs: Any) -> None:
         priority = self._get_message_priority(message, reverse=False)
         keys = [self._bell(queue), self._list(queue, priority)]

@@ -98,6 +98,21 @@ def test_what_was_delivered_again_is_not_settled_by_whoever_had_it_first(bus: Me
         assert waiting(bus)["a"] == 1
 
 
+def test_a_queue_is_bound_again_by_the_connection_that_had_bound_it(bus: MessageBus) -> None:
+    """kombu remembers the binding, and does nothing; what Redis has is gone since."""
+    with bus.connection() as connection:
+        channel = connection.channel()
+        queue = bus.topology.worker_queue("a", ["happened.#"])(channel)
+        queue.declare()
+        for key in channel.client.keys(keys(bus, "_kombu.binding.*")):
+            channel.client.delete(key.decode().removeprefix(keys(bus, "")))
+        broadcast(bus)
+        assert waiting(bus)["a"] == 0
+        queue.declare()
+        broadcast(bus)
+        assert waiting(bus)["a"] == 1
+
+
 def _take_and_die(bus: MessageBus) -> None:
     def die(_raw: bytes) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
