@@ -18,6 +18,7 @@ BROKER ?= sqlite
 # requirement has changed since.
 SETUP := $(VENV)/.setup
 SETUP_CHECK := $(VENV)/.setup-check
+SETUP_DOCS := $(VENV)/.setup-docs
 # What the client for Node needs, where there is Node: its tests are skipped elsewhere, and say so.
 NODE_CLIENT := clients/node/node_modules/.setup
 NODE_SETUP := $(if $(shell command -v node && command -v npm),$(NODE_CLIENT))
@@ -25,8 +26,11 @@ NODE_SETUP := $(if $(shell command -v node && command -v npm),$(NODE_CLIENT))
 # Where it is set, each of the many processes compiles every module anew: twice the time to start.
 unexport PYTHONDONTWRITEBYTECODE
 
+# Without its note of what comes after it: ADR 24.
+MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test test-long fuzz test-postgres check fmt bench soak pictures clean
+.PHONY: help setup demo run test test-long fuzz test-postgres check fmt bench soak pictures docs docs-serve clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,7 +45,7 @@ run: $(SETUP) ## Run gateway, beat, Flower and all services here until Ctrl-C
 
 test: $(SETUP) $(NODE_SETUP) ## Run the tests; REQUIRE_BROKERS=1 fails where RabbitMQ or Redis is missing
 	$(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist worksteal -m "not long" \
-		--ignore tests/browser --ignore tests/postgres
+		--ignore tests/browser --ignore tests/postgres --ignore tests/site
 	$(BIN)/python -m pytest -q -n $(BROWSER_PROCESSES) --dist worksteal tests/browser
 
 test-long: $(SETUP) ## Run the tests that take tens of seconds each: floods, restarts of everything, a soak
@@ -76,6 +80,13 @@ pictures: $(SETUP) ## Take the pictures in docs/pictures/ anew, of a scene on a 
 	$(BIN)/python -m tests.pictures
 	$(BIN)/python -m tests.pictures.trace
 
+docs: $(SETUP_DOCS) ## Make the site of the documents, build/site/index.html; any warning is a failure
+	@$(MKDOCS) build --strict --quiet
+	$(BIN)/python -m pytest -q tests/site
+
+docs-serve: $(SETUP_DOCS) ## Show that site on port 8001, anew with each change
+	@$(MKDOCS) serve --strict --dev-addr 127.0.0.1:8001
+
 clean: ## Remove the virtual environment and all caches; databases in var/ stay
 	rm -rf $(VENV) clients/node/node_modules build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -95,4 +106,8 @@ $(NODE_CLIENT): clients/node/package.json clients/node/package-lock.json
 
 $(SETUP_CHECK): requirements-check.txt $(SETUP)
 	@$(BIN)/python -m pip install --quiet -r requirements-check.txt -c constraints.txt
+	@touch $@
+
+$(SETUP_DOCS): requirements-docs.txt $(SETUP)
+	@$(BIN)/python -m pip install --quiet -r requirements-docs.txt -c constraints.txt
 	@touch $@

@@ -65,14 +65,15 @@ class MessagingConfig:
     http_connect_seconds: float = 1.0
     #: Largest body that is proxied; what goes over the bus has ``max_message_bytes``.
     http_max_body_bytes: int = 1_073_741_824
-    #: Requests at one time: in one process of the gateway, and of one client there.
+    #: Requests at one time in one process of the gateway.
     http_concurrency: int = 1000
+    #: …of one client there.
     http_client_concurrency: int = 200
     #: Requests a second of one client to one route; 0: as many as it likes.
     http_rate: float = 0.0
-    #: Failures in a row after which an instance gets no proxied request for a while...
+    #: Failures in a row after which an instance gets no proxied request for a while…
     breaker_failures: int = 5
-    #: ...this long; then one request tries it.
+    #: …this long; then one request tries it.
     breaker_open_seconds: float = 10.0
     #: Who may call routes that do not say so themselves: ``token`` (an API token is needed),
     #: ``none`` (anybody); empty: ``none`` while DJANGO_DEBUG is on, else ``token``.

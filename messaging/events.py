@@ -24,9 +24,9 @@ message_retry_scheduled = Signal()
 message_dead_lettered = Signal()
 #: It came too late and was not handled. ``envelope``
 message_expired = Signal()
-#: It has been tried or published so often that somebody should look. ``envelope``, ``tries``
+#: It has been tried or published `STUCK_AT` times: somebody should look. ``envelope``, ``tries``
 message_stuck = Signal()
-#: So often.
+#: So often, for `message_stuck`.
 STUCK_AT: Final = 10
 #: A relay cannot reach the broker. ``error`` (the exception)
 broker_lost = Signal()

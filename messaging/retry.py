@@ -23,6 +23,7 @@ class RetryPolicy:
     delayed: int | None = 3
     #: Longest pause before the second round; it grows by ``factor`` with each round.
     base_seconds: float = 10.0
+    #: So many times as long is the longest pause with each round.
     factor: float = 6.0
     #: No pause is longer than this.
     cap_seconds: float = 300.0

@@ -32,7 +32,9 @@ class FactKind(StrEnum):
     FAILED = "failed"
     #: It is tried again later.
     RETRIED = "retried"
+    #: A handler is done with it.
     HANDLED = "handled"
+    #: It was given up, and is a dead letter.
     PARKED = "parked"
     #: It came too late.
     EXPIRED = "expired"
@@ -44,23 +46,31 @@ class FactKind(StrEnum):
 class Fact:
     """One thing that happened to one message."""
 
+    #: What it was.
     kind: FactKind
     #: Who says so: the sender, or the service whose handler it is about.
     service: str
     #: The message's; empty where the body was none.
     message_id: str = ""
+    #: The message's type.
     type: str = ""
+    #: The service that said it.
     source: str = ""
-    #: Empty for events.
+    #: The service that it is for. Empty for events.
     target: str = ""
     #: A `MessageKind`.
     said_as: str = ""
+    #: The name of a `MessagePriority`.
     priority: str = ""
+    #: What the message says.
     data: Any = None
+    #: Id of the message during whose handling it was sent.
     causation_id: str | None = None
+    #: The same for a whole conversation.
     correlation_id: str = ""
     #: The attempt that failed or, of what is tried again, the next one.
     attempt: int = 1
+    #: Of what is tried again: how long the pause is.
     delay_seconds: float | None = None
     #: Of what was parked: a `DeadLetterReason`.
     reason: str = ""

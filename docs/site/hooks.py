@@ -1,0 +1,134 @@
+"""What MkDocs cannot do by itself: pages stay as they are read on a git host.
+
+- ``adr/*`` in the navigation stands for all decisions.
+- Pages of the repository's top, and sources and folders that pages link to, are pages as well.
+- What a fence says after its language, such as a file's name, is its title.
+- Fonts and the mark come from where they are vendored.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files, InclusionLevel
+from mkdocs.structure.pages import Page
+
+ROOT = Path(__file__).resolve().parents[2]
+#: Of the operator pages.
+STATIC = ROOT / "gateway_app/static/ops"
+VENDORED = {
+    "site/mark.svg": STATIC / "mark.svg",
+    "site/inter.woff2": STATIC / "vendor/inter-latin-wght-normal.woff2",
+    "site/mono.woff2": STATIC / "vendor/jetbrains-mono-latin-wght-normal.woff2",
+}
+#: Of the repository's top, where links in them are relative to.
+TOP_PAGES = ("CHANGELOG.md", "CONTRIBUTING.md")
+#: Source files that pages link to, and that are therefore shown.
+SOURCES = "source/"
+LINK = re.compile(r"(\]\()([^)\s#]+)((?:#[^)\s]*)?\))")
+FENCE = re.compile(r"^```(\w+) +([^={}\n]+)$", re.MULTILINE)
+FENCED = re.compile(r"^(```.*?^```$)", re.MULTILINE | re.DOTALL)
+LANGUAGES = {".py": "python", ".yml": "yaml", ".yaml": "yaml", ".js": "js", ".json": "json"}
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Name the decisions one by one."""
+    decisions = sorted(
+        str(path.relative_to(config.docs_dir))
+        for path in Path(config.docs_dir, "adr").glob("*.md")
+    )
+    config.nav = _expanded(config.nav, decisions)
+    return config
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add what is not in the folder of the documents."""
+    for uri, path in VENDORED.items():
+        files.append(File.generated(config, uri, abs_src_path=str(path)))
+    for name in TOP_PAGES:
+        files.append(File.generated(config, name, content=_moved_down((ROOT / name).read_text())))
+    for name in sorted(_linked(files)):
+        shown = File.generated(config, _page_of(name), content=_shown(name))
+        shown.inclusion = InclusionLevel.NOT_IN_NAV
+        files.append(shown)
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
+    """Lead links out of the folder to the pages made for them, and give fences their titles."""
+    folder = Path(page.file.src_uri).parent
+    depth = "../" * len(folder.parts)
+
+    def led(found: re.Match[str]) -> str:
+        name = _shown_apart(folder, found[2])
+        if name is None:
+            return found[0]
+        target = name if name in TOP_PAGES else _page_of(name)
+        return f"{found[1]}{depth}{target}{found[3]}"
+
+    parts = FENCED.split(markdown)
+    prose = [part if FENCED.match(part) else LINK.sub(led, part) for part in parts]
+    return FENCE.sub(r'```\1 title="\2"', "".join(prose))
+
+
+def _expanded(entries: Any, decisions: list[str]) -> Any:
+    match entries:
+        case list():
+            nested = [_expanded(each, decisions) for each in entries]
+            return [one for each in nested for one in (each if isinstance(each, list) else [each])]
+        case dict():
+            return {title: _expanded(below, decisions) for title, below in entries.items()}
+        case "adr/*":
+            return decisions
+    return entries
+
+
+def _shown_apart(folder: Path, link: str) -> str | None:
+    """Return what a link means in the repository if that is no page or file of the documents."""
+    if "://" in link:
+        return None
+    target = (ROOT / "docs" / folder / link).resolve()
+    if target.is_file() and target.is_relative_to(ROOT / "docs"):
+        return None
+    return str(target.relative_to(ROOT)) if target.exists() else None
+
+
+def _linked(files: Files) -> set[str]:
+    """Return the sources and folders that pages link to."""
+    found = set()
+    for file in files.documentation_pages():
+        for _, link, _ in LINK.findall(FENCED.sub("", file.content_string)):
+            name = _shown_apart(Path(file.src_uri).parent, link)
+            if name is not None and name not in TOP_PAGES:
+                found.add(name)
+    return found
+
+
+def _page_of(name: str) -> str:
+    return f"{SOURCES}{name}.md"
+
+
+def _shown(name: str) -> str:
+    """Return the page of a source file, or of a folder of the documents."""
+    path = ROOT / name
+    head = f"---\nsearch: {{exclude: true}}\n---\n# {name}\n\n"
+    if path.is_dir():
+        up = "../" * len(Path(_page_of(name)).parent.parts)
+        files = sorted(each for each in path.rglob("*") if each.is_file() and each.name[0] != ".")
+        links = (each.relative_to(ROOT / "docs") for each in files)
+        return head + "".join(f"- [{each.name}]({up}{each})\n" for each in links)
+    return f"{head}````{LANGUAGES.get(path.suffix, 'text')}\n{path.read_text()}````\n"
+
+
+def _moved_down(text: str) -> str:
+    """Return a page of the top as one of the documents' folder."""
+
+    def moved(found: re.Match[str]) -> str:
+        link = found[2]
+        if "://" in link:
+            return found[0]
+        inside = link.removeprefix("docs/") if link.startswith("docs/") else f"../{link}"
+        return f"{found[1]}{inside}{found[3]}"
+
+    return LINK.sub(moved, text)
