@@ -1,0 +1,82 @@
+"""The reference is what the code has, and the site leaves no page out."""
+
+import re
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml
+
+import messaging
+import messaging.errors
+import messaging.testing
+from gateway_app.settings import KNOWN_ENVIRONMENT
+from messaging.errors import HandlerSignal, MessagingError
+from tests.support import reference_pages
+from tests.support.processes import ROOT
+
+DOCS: Final = ROOT / "docs"
+REFERENCE: Final = "".join(path.read_text() for path in (DOCS / "reference").glob("*.md"))
+SHOWN: Final = set(re.findall(r"^::: (\S+)$", REFERENCE, re.MULTILINE))
+ERRORS: Final = {
+    name
+    for name in messaging.__all__
+    if isinstance(getattr(messaging, name), type)
+    and issubclass(getattr(messaging, name), MessagingError | HandlerSignal)
+}
+
+
+def test_the_page_of_settings_is_what_the_code_has() -> None:
+    """`python -m tests.support.reference_pages` writes it anew."""
+    assert reference_pages.SETTINGS.read_text() == reference_pages.settings_page()
+
+
+def test_the_page_of_commands_is_what_the_commands_say() -> None:
+    """`python -m tests.support.reference_pages` writes it anew."""
+    assert reference_pages.COMMANDS.read_text() == reference_pages.commands_page()
+
+
+def test_every_name_that_is_read_from_the_environment_is_on_a_page() -> None:
+    pages = "".join(
+        (DOCS / name).read_text() for name in ("production.md", "reference/settings.md")
+    )
+    own = {name for name in KNOWN_ENVIRONMENT if not name.startswith("MESSAGING_")}
+    assert {name for name in own if f"`{name}`" not in pages} == set()
+
+
+def test_all_that_is_public_is_in_the_reference() -> None:
+    """Errors are shown with their module."""
+    public = {f"messaging.{name}" for name in set(messaging.__all__) - ERRORS}
+    public |= {f"messaging.testing.{name}" for name in messaging.testing.__all__}
+    assert public <= SHOWN
+    assert {"messaging.errors", "messaging.events", "messaging.testing.plugin"} <= SHOWN
+    assert all(hasattr(messaging.errors, name) for name in ERRORS)
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    nav = yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]
+    named = set(_leaves(nav))
+    pages = {str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md")}
+    assert {page for page in pages if not page.startswith("adr/")} <= named
+    assert "adr/*" in named  # docs/site/hooks.py names each of them
+    assert {name for name in named - pages if not (ROOT / name).exists()} == {"adr/*"}
+
+
+def _leaves(nav: Any) -> list[str]:
+    match nav:
+        case str():
+            return [nav]
+        case dict():
+            return _leaves(list(nav.values()))
+        case _:
+            return [leaf for each in nav for leaf in _leaves(each)]
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda path: path.name)
+def test_links_lead_to_files_on_a_git_host(page: Path) -> None:
+    """The site looks at those within it, and at their anchors; here they are of the repository."""
+    prose = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    links = re.findall(r"\]\(([^)\s#]+)(?:#[^)\s]*)?\)", prose)
+    # These two are of the repository's top, and lie beside the pages in the site alone.
+    missing = [link for link in links if "://" not in link and not (page.parent / link).exists()]
+    assert missing == []
