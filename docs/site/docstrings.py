@@ -17,7 +17,7 @@ class AsWritten(griffe.Extension):
 
     def on_package(self, *, pkg: griffe.Module, **_: Any) -> None:
         """Go through all that was loaded."""
-        self._known = {}
+        self._known: dict[str, str] = {}
         for path in PUBLIC:
             module = pkg if path == pkg.path else pkg[path.removeprefix(f"{pkg.path}.")]
             for name in module.exports or ():
@@ -53,7 +53,8 @@ class AsWritten(griffe.Extension):
             target = f"{self._known[holder.name]}.{head}"
         else:
             return f"`{found[1]}`"
-        return f"[`{found[1]}`][{target}]"
+        # Optional: what no page shows stays plain.
+        return f'<autoref optional identifier="{target}">`{found[1]}`</autoref>'
 
 
 def _listed(holder: griffe.Class) -> set[str]:

@@ -13,7 +13,8 @@ import httpx
 from asgiref.sync import async_to_sync
 from django.core.management import call_command
 
-from gateway_app import handlers
+import gateway_app.handlers  # noqa: F401 - what the gateway does with messages
+from gateway_app.bus import communicator as gateway_communicator
 from gateway_app.http.application import Gateway
 from gateway_app.http.routing import RoutingCache
 from messaging import ServiceCommunicator
@@ -54,7 +55,7 @@ class Player:
         self.names: dict[str, Any] = {"__name__": "page", **names}
         self.instead = dict(instead)
         self._served: set[int] = set()
-        bus.service(handlers.communicator)
+        bus.service(gateway_communicator)
         self.serve(*services)
 
     def serve(self, *services: ServiceCommunicator) -> None:
@@ -159,7 +160,7 @@ class Player:
                     url = word
 
         async def ask() -> httpx.Response:
-            gateway = Gateway(handlers.communicator.bus.config, RoutingCache())
+            gateway = Gateway(gateway_communicator.bus.config, RoutingCache())
             async with httpx.AsyncClient(transport=httpx.ASGITransport(gateway)) as client:
                 try:
                     return await client.request(
