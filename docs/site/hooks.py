@@ -2,6 +2,7 @@
 
 - ``adr/*`` in the navigation stands for all decisions.
 - Pages of the repository's top, and sources and folders that pages link to, are pages as well.
+- A link that is named like its file has the title of the page instead.
 - What a fence says after its language, such as a file's name, is its title.
 - Fonts and the mark come from where they are vendored.
 """
@@ -27,6 +28,7 @@ TOP_PAGES = ("CHANGELOG.md", "CONTRIBUTING.md")
 #: Source files that pages link to, and that are therefore shown.
 SOURCES = "source/"
 LINK = re.compile(r"(\]\()([^)\s#]+)((?:#[^)\s]*)?\))")
+NAMED = re.compile(r"\[[\w./-]+\.md\](\(([\w./-]+\.md)\))")
 FENCE = re.compile(r"^```(\w+) +([^={}\n]+)$", re.MULTILINE)
 FENCED = re.compile(r"^(```.*?^```$)", re.MULTILINE | re.DOTALL)
 LANGUAGES = {".py": "python", ".yml": "yaml", ".yaml": "yaml", ".js": "js", ".json": "json"}
@@ -67,9 +69,20 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
         target = name if name in TOP_PAGES else _page_of(name)
         return f"{found[1]}{depth}{target}{found[3]}"
 
+    def titled(found: re.Match[str]) -> str:
+        target = ROOT / "docs" / folder / found[2]
+        return f"[{_title_of(target)}]{found[1]}" if target.is_file() else found[0]
+
     parts = FENCED.split(markdown)
-    prose = [part if FENCED.match(part) else LINK.sub(led, part) for part in parts]
+    prose = [
+        part if FENCED.match(part) else LINK.sub(led, NAMED.sub(titled, part)) for part in parts
+    ]
     return FENCE.sub(r'```\1 title="\2"', "".join(prose))
+
+
+def _title_of(page: Path) -> str:
+    """Return the title of a page, without what a colon adds to it."""
+    return page.read_text().partition("\n")[0].removeprefix("# ").partition(":")[0]
 
 
 def _expanded(entries: Any, decisions: list[str]) -> Any:

@@ -1,5 +1,6 @@
 """The reference is what the code has, and the site leaves no page out."""
 
+import hashlib
 import re
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +19,8 @@ from tests.support.processes import ROOT
 DOCS: Final = ROOT / "docs"
 REFERENCE: Final = "".join(path.read_text() for path in (DOCS / "reference").glob("*.md"))
 SHOWN: Final = set(re.findall(r"^::: (\S+)$", REFERENCE, re.MULTILINE))
+#: Of docs/site/iframe-worker.js.
+VENDORED: Final = "1881811aceafbb0a79b245826237b5809839355e3d9089d21303994669c7c69a"
 ERRORS: Final = {
     name
     for name in messaging.__all__
@@ -77,6 +80,12 @@ def test_links_lead_to_files_on_a_git_host(page: Path) -> None:
     """The site looks at those within it, and at their anchors; here they are of the repository."""
     prose = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
     links = re.findall(r"\]\(([^)\s#]+)(?:#[^)\s]*)?\)", prose)
-    # These two are of the repository's top, and lie beside the pages in the site alone.
     missing = [link for link in links if "://" not in link and not (page.parent / link).exists()]
     assert missing == []
+
+
+def test_what_was_vendored_for_the_site_is_what_is_shipped() -> None:
+    script = DOCS / "site" / "iframe-worker.js"
+    assert hashlib.sha256(script.read_bytes()).hexdigest() == VENDORED
+    assert "iframe-worker 1.0.4" in script.read_text().partition("\n")[0]
+    assert script.with_suffix(".txt").read_text().startswith("Copyright")

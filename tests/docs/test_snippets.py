@@ -17,17 +17,20 @@ from tests.docs.blocks import BLOCKS, PAGES, Block, blocks_of, path_of
 from tests.docs.console import Command, commands_in
 from tests.docs.given import AFTERWARDS, given
 from tests.docs.player import Player
+from tests.e2e import test_from_celery, test_installed_package
 from tests.support.node import require_node
 from tests.support.processes import ROOT
+from tests.unit import test_wire_protocol
 from tests.unit.services.conftest import Site, site  # noqa: F401 - a fixture
 from tests.unit.services.conftest import page as web_page
 
-#: Pages whose blocks of a language another test runs: all of them, by their names.
+#: Pages whose blocks of a language another test takes from the page and runs: what it takes.
 ELSEWHERE: Final = {
-    ("docs/adoption.md", "python"): "tests/e2e/test_installed_package.py",
-    ("docs/from_celery.md", "python"): "tests/e2e/test_from_celery.py",
-    ("docs/wire_protocol.md", "json"): "tests/unit/test_wire_protocol.py",
-    ("docs/reference/commands.md", "text"): "tests/docs/test_reference.py",
+    ("docs/adoption.md", "python"): [
+        f"# {name}\n{text}" for name, text in test_installed_package.files_of_the_page()
+    ],
+    ("docs/from_celery.md", "python"): list(test_from_celery.CODE.values()),
+    ("docs/wire_protocol.md", "json"): list(test_wire_protocol.BLOCKS.values()),
 }
 #: Commands that are read here and not run, by how they begin, and why.
 ONLY_READ: Final = {
@@ -54,6 +57,10 @@ ONLY_READ: Final = {
 DRAWN: Final = frozenset("─│└┌►▼")
 
 
+def _is_elsewhere(block: Block) -> bool:
+    return (block.page, block.language) in ELSEWHERE
+
+
 def test_every_page_is_read() -> None:
     assert len(BLOCKS) > 100
     assert {block.page for block in BLOCKS} >= {"README.md", "CONTRIBUTING.md", "docs/testing.md"}
@@ -65,19 +72,16 @@ def test_every_language_has_its_test() -> None:
 
 
 @pytest.mark.parametrize(("page", "language"), ELSEWHERE)
-def test_what_is_run_elsewhere_is_read_there(page: str, language: str) -> None:
-    test = (ROOT / ELSEWHERE[page, language]).read_text()
-    assert [block for block in blocks_of(page) if block.language == language]
-    assert Path(page).name in test or "reference_pages" in test
+def test_what_is_run_elsewhere_is_all_that_the_page_has(page: str, language: str) -> None:
+    shown = [block.text for block in blocks_of(page) if block.language == language]
+    taken = ELSEWHERE[page, language]
+    assert shown
+    assert [json.loads(text) if language == "json" else text for text in shown] == taken
 
 
 @pytest.mark.parametrize("begins", ONLY_READ)
 def test_what_is_only_read_is_on_a_page(begins: str) -> None:
     assert any(_begin(command, begins) for command in _commands())
-
-
-def _is_elsewhere(block: Block) -> bool:
-    return (block.page, block.language) in ELSEWHERE
 
 
 def _commands() -> Iterator[Command]:
@@ -174,6 +178,12 @@ def test_js_is_what_node_reads_and_uses_what_the_client_has(block: Block) -> Non
 @pytest.mark.parametrize("block", [block for block in BLOCKS if not block.language])
 def test_what_has_no_language_is_a_drawing(block: Block) -> None:
     assert set(block.text) & DRAWN
+
+
+def test_what_is_only_printed_is_held_to_what_prints_it() -> None:
+    """Below, and in tests/docs/test_reference.py."""
+    pages = {block.page for block in BLOCKS if block.language == "text"}
+    assert pages == {"docs/testing.md", "docs/reference/commands.md"}
 
 
 def test_a_test_that_fails_says_what_the_page_shows(bus: Harness) -> None:
