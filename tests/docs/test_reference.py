@@ -2,17 +2,19 @@
 
 import hashlib
 import re
-from pathlib import Path
 from typing import Any, Final
 
 import pytest
 import yaml
+from django.core.management import get_commands
 
 import messaging
 import messaging.errors
 import messaging.testing
 from gateway_app.settings import KNOWN_ENVIRONMENT
 from messaging.errors import HandlerSignal, MessagingError
+from tests.docs import programs
+from tests.docs.blocks import PAGES, path_of
 from tests.support import reference_pages
 from tests.support.processes import ROOT
 
@@ -75,12 +77,13 @@ def _leaves(nav: Any) -> list[str]:
             return [leaf for each in nav for leaf in _leaves(each)]
 
 
-@pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda path: path.name)
-def test_links_lead_to_files_on_a_git_host(page: Path) -> None:
+@pytest.mark.parametrize("page", [*PAGES, "CHANGELOG.md"])
+def test_links_lead_to_files_on_a_git_host(page: str) -> None:
     """The site looks at those within it, and at their anchors; here they are of the repository."""
-    prose = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    path = path_of(page)
+    prose = re.sub(r"^```.*?^```$", "", path.read_text(), flags=re.MULTILINE | re.DOTALL)
     links = re.findall(r"\]\(([^)\s#]+)(?:#[^)\s]*)?\)", prose)
-    missing = [link for link in links if "://" not in link and not (page.parent / link).exists()]
+    missing = [link for link in links if "://" not in link and not (path.parent / link).exists()]
     assert missing == []
 
 
@@ -89,3 +92,15 @@ def test_what_was_vendored_for_the_site_is_what_is_shipped() -> None:
     assert hashlib.sha256(script.read_bytes()).hexdigest() == VENDORED
     assert "iframe-worker 1.0.4" in script.read_text().partition("\n")[0]
     assert script.with_suffix(".txt").read_text().startswith("Copyright")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_settings_commands_and_targets_that_a_page_names_are_there(page: str) -> None:
+    """Those in its sentences as well."""
+    text = path_of(page).read_text()
+    settings = set(re.findall(r"\bMESSAGING_[A-Z_]*[A-Z]\b", text))
+    assert settings <= KNOWN_ENVIRONMENT
+    commands = set(re.findall(r"manage\.py ([a-z_]+)", text))
+    assert commands <= set(get_commands())
+    targets = set(re.findall(r"`make ([a-z-]+)", text))
+    assert targets <= set(re.findall(r"^([a-z-]+):.*## ", programs.MAKEFILE, re.MULTILINE))
