@@ -26,7 +26,7 @@ NODE_SETUP := $(if $(shell command -v node && command -v npm),$(NODE_CLIENT))
 # Where it is set, each of the many processes compiles every module anew: twice the time to start.
 unexport PYTHONDONTWRITEBYTECODE
 
-# Without its note of what comes after it: ADR 24.
+# Without its note of what comes after it: ADR 24. Never with --quiet: --strict counts no warnings then.
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs
 
 .DEFAULT_GOAL := help
@@ -81,7 +81,7 @@ pictures: $(SETUP) ## Take the pictures in docs/pictures/ anew, of a scene on a 
 	$(BIN)/python -m tests.pictures.trace
 
 docs: $(SETUP_DOCS) ## Make the site of the documents, build/site/index.html; any warning is a failure
-	@$(MKDOCS) build --strict --quiet
+	@$(MKDOCS) build --strict
 	$(BIN)/python -m pytest -q tests/site
 
 docs-serve: $(SETUP_DOCS) ## Show that site on port 8001, anew with each change
