@@ -4,6 +4,7 @@
 - Pages of the repository's top, and sources and folders that pages link to, are pages as well.
 - A link that is named like its file has the title of the page instead.
 - What a fence says after its language, such as a file's name, is its title.
+- The search, a dialog, has a name for those who hear the page.
 - Fonts and the mark come from where they are vendored.
 """
 
@@ -78,6 +79,12 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
         part if FENCED.match(part) else LINK.sub(led, NAMED.sub(titled, part)) for part in parts
     ]
     return FENCE.sub(r'```\1 title="\2"', "".join(prose))
+
+
+def on_post_page(output: str, **_: Any) -> str:
+    """Name the dialog that the theme leaves without a name."""
+    dialog = 'data-md-component="search" role="dialog"'
+    return output.replace(dialog, f'{dialog} aria-label="Search"')
 
 
 def _title_of(page: Path) -> str:

@@ -5,10 +5,11 @@ import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, expect, sync_playwright
 
 import messaging
@@ -159,3 +160,19 @@ def test_no_page_is_wider_than_a_telephone(browser: Browser) -> None:
             wide.append(str(path.relative_to(SITE)))
     page.close()
     assert wide == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_are_accessible(browser: Browser, scheme: Literal["light", "dark"]) -> None:
+    page = browser.new_page(color_scheme=scheme)
+    serious = []
+    for name in ("index", "first_service", "reference/services", "reference/settings"):
+        page.goto((SITE / f"{name}.html").as_uri())
+        found = Axe().run(page).response["violations"]
+        serious += [
+            f"{name}: {each['id']}: {each['nodes'][0]['html']}"
+            for each in found
+            if each["impact"] in {"serious", "critical"}
+        ]
+    page.close()
+    assert serious == []

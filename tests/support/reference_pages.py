@@ -235,7 +235,9 @@ def _told(action: argparse.Action) -> str:
 def _markdown(text: str) -> str:
     """Return the text of a comment or of a help, as a cell of a table may have it."""
     text = " ".join(text.replace("``", "`").split())
-    return _CODE.sub(r"`\1`", text).replace("|", "\\|")
+    parts = re.split(r"(`[^`]*`)", text)
+    marked = (part if part[:1] == "`" else _CODE.sub(r"`\1`", part) for part in parts)
+    return "".join(marked).replace("|", "\\|")
 
 
 _OF_DJANGO: Final = {
