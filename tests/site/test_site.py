@@ -176,3 +176,19 @@ def test_pages_are_accessible(browser: Browser, scheme: Literal["light", "dark"]
         ]
     page.close()
     assert serious == []
+
+
+def test_what_is_copied_of_a_console_is_what_was_typed(browser: Browser) -> None:
+    context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
+    page = context.new_page()
+    page.goto((SITE / "first_service.html").as_uri())
+    console = page.locator("div.highlight", has_text="bus_request")
+    console.hover()
+    console.locator("[data-md-type=copy]").click()
+    copied = page.evaluate("navigator.clipboard.readText()")
+    context.close()
+    typed = [line for line in copied.splitlines() if line]
+    assert typed[0] == ". .venv/bin/activate"
+    assert typed[1].startswith("python manage.py bus_request")
+    assert typed[2].startswith("curl -X POST")
+    assert len(typed) == 3
