@@ -134,11 +134,22 @@ def _shown(name: str) -> str:
     path = ROOT / name
     head = f"---\nsearch: {{exclude: true}}\n---\n# {name}\n\n"
     if path.is_dir():
-        up = "../" * len(Path(_page_of(name)).parent.parts)
-        files = sorted(each for each in path.rglob("*") if each.is_file() and each.name[0] != ".")
-        links = (each.relative_to(ROOT / "docs") for each in files)
-        return head + "".join(f"- [{each.name}]({up}{each})\n" for each in links)
+        return head + "".join(f"- {each}\n" for each in _entries(name))
     return f"{head}````{LANGUAGES.get(path.suffix, 'text')}\n{path.read_text()}````\n"
+
+
+def _entries(name: str) -> list[str]:
+    """Return the files of a folder: links where they are documents' own, else their names."""
+    up = "../" * len(Path(_page_of(name)).parent.parts)
+    docs = ROOT / "docs"
+    files = [path for path in sorted((ROOT / name).rglob("*")) if path.is_file()]
+    return [
+        f"[{path.name}]({up}{path.relative_to(docs)})"
+        if path.is_relative_to(docs)
+        else f"`{path.relative_to(ROOT / name)}`"
+        for path in files
+        if not path.name.startswith(".") and path.suffix != ".pyc"
+    ]
 
 
 def _moved_down(text: str) -> str:
