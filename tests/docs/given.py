@@ -20,7 +20,7 @@ from services.document.handlers import communicator as documents
 from services.scraper.handlers import communicator as scraper
 from services.user.handlers import communicator as users
 from services.user.models import User
-from tests.docs.player import Player
+from tests.docs.player import Given, Player
 from tests.support.processes import ROOT
 
 
@@ -36,7 +36,7 @@ class Invoices:
 
 
 @contextmanager
-def given(page: str, folder: Path) -> Iterator[dict[str, Any]]:
+def given_for(page: str, folder: Path) -> Iterator[Given]:
     """Within the block there is what a page takes for granted.
 
     Args:
@@ -48,24 +48,24 @@ def given(page: str, folder: Path) -> Iterator[dict[str, Any]]:
     order = SimpleNamespace(pk=7, save=lambda: None)
     match page:
         case "README.md":
-            yield {"services": running, "names": {"Invoice": Invoices(), "order": order}}
+            yield Given(services=running, names={"Invoice": Invoices(), "order": order})
         case "docs/gateway.md":
             ledger = SimpleNamespace(ping=lambda: True)
             billing = ServiceCommunicator("billing")
-            yield {"services": (*running, billing), "names": {"ledger": ledger}}
+            yield Given(services=(*running, billing), names={"ledger": ledger})
         case "docs/scaling.md":
             shop = ServiceCommunicator("shop")
-            yield {"names": {"communicator": shop, "customer_id": "c7"}}
+            yield Given(names={"communicator": shop, "customer_id": "c7"})
         case "docs/testing.md":
-            yield {"around": {2: _a_test_at_its_end}}
+            yield Given(around={2: _a_test_at_its_end})
         case "docs/contracts.md":
             with _orders_beside_what_runs(folder) as instead:
-                yield {"instead": instead}
+                yield Given(instead=instead)
         case "docs/first_service.md":
             with _clone(folder):
-                yield {}
+                yield Given(folder=folder)
         case _:
-            yield {"services": running}
+            yield Given(services=running)
 
 
 @contextmanager

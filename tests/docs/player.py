@@ -5,8 +5,10 @@ import importlib
 import inspect
 import io
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 import httpx
@@ -21,9 +23,28 @@ from messaging import ServiceCommunicator
 from messaging.testing import Harness
 from tests.docs.blocks import Block
 from tests.docs.console import Command
+from tests.support.processes import ROOT
 
 #: What is another one each time: an id, whole or cut short, and anything at all.
 _VARIES: Final = re.compile(r"(?P<id>[0-9a-f]{4,}…|(?<![0-9a-f])[0-9a-f]{12}(?![0-9a-f]))|…")
+
+
+@dataclass(kw_only=True)
+class Given:
+    """What a page takes for granted."""
+
+    names: dict[str, Any] = field(default_factory=dict)
+    #: Services that run from the start.
+    services: tuple[ServiceCommunicator, ...] = ()
+    #: Where the files are that blocks show parts of.
+    folder: Path = ROOT
+    #: What a block of Python runs within, by its number among those.
+    around: dict[int, Callable[["Player"], AbstractContextManager[None]]] = field(
+        default_factory=dict
+    )
+    #: What stands for words, or beginnings of addresses, in commands of another machine. Nothing:
+    #: the word is left out. ``ID`` is the last message's.
+    instead: dict[str, str] = field(default_factory=dict)
 
 
 class Player:
@@ -32,31 +53,20 @@ class Player:
     Args:
         bus: where its services run, with the gateway's own handlers.
         page: which.
-        names: what the page takes for granted.
-        services: those that run from the start.
-        around: what a block of Python runs within, by its number among those.
-        instead: what stands for words, or beginnings of addresses, of its commands that mean
-            something elsewhere; nothing: the word is left out. ``ID`` is the last message's.
+        given: what it takes for granted.
     """
 
-    def __init__(
-        self,
-        bus: Harness,
-        page: str,
-        names: Mapping[str, Any] = {},
-        services: tuple[ServiceCommunicator, ...] = (),
-        around: Mapping[int, Callable[["Player"], AbstractContextManager[None]]] = {},
-        instead: Mapping[str, str] = {},
-    ) -> None:
+    def __init__(self, bus: Harness, page: str, given: Given) -> None:
         self.bus = bus
         self.page = page
-        self._around = around
+        self.names: dict[str, Any] = {"__name__": "page", **given.names}
+        self.instead = dict(given.instead)
+        self._folder = given.folder
+        self._around = given.around
         self._count = 0
-        self.names: dict[str, Any] = {"__name__": "page", **names}
-        self.instead = dict(instead)
         self._served: set[int] = set()
         bus.service(gateway_communicator)
-        self.serve(*services)
+        self.serve(*given.services)
 
     def serve(self, *services: ServiceCommunicator) -> None:
         """Run services that do not run yet, and have them register."""
@@ -70,8 +80,12 @@ class Player:
     def run_python(self, block: Block) -> None:
         """Run a block, the services that it makes, and its tests.
 
-        ``await`` may stand anywhere. Each test has a harness of its own.
+        ``await`` may stand anywhere. Each test has a harness of its own. A block with a name is
+        part of a file that is there by now, and not run again.
         """
+        if block.name:
+            assert block.text in (self._folder / block.name).read_text(), block.place
+            return
         within = self._around.get(self._count, lambda _player: nullcontext())
         self._count += 1
         with within(self):

@@ -15,7 +15,7 @@ from messaging.testing import Harness
 from tests.docs import programs
 from tests.docs.blocks import BLOCKS, PAGES, Block, blocks_of, path_of
 from tests.docs.console import Command, commands_in
-from tests.docs.given import AFTERWARDS, given
+from tests.docs.given import AFTERWARDS, given_for
 from tests.docs.player import Player
 from tests.e2e import test_from_celery, test_installed_package
 from tests.support.node import require_node
@@ -108,8 +108,8 @@ def player(
 ) -> Iterator[Player]:
     """Whoever plays the page, with what it takes for granted."""
     site.pages = {"/": web_page("All", "/a"), "/a": web_page("A")}
-    with given(request.param, tmp_path) as what:
-        player = Player(bus, request.param, **what)
+    with given_for(request.param, tmp_path) as given:
+        player = Player(bus, request.param, given)
         player.instead["https://example.com/"] = site.url("/")
         yield player
 
