@@ -1,5 +1,6 @@
 """Sequences in the outbox and the inbox: one at a time, in order, and none forgotten."""
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -152,6 +153,39 @@ def test_of_two_senders_one_is_run_and_the_other_looks_again() -> None:
     inbox.done(run)
     InboxMessage.objects.filter(message_id="2").update(state=InboxState.READY)
     assert isinstance(begin(other, "b", ONLY_COPY, 3), Run)
+
+
+def test_nothing_stands_still_while_some_send_and_others_end() -> None:
+    """Who stores and who ends look for the next both: no relay has to."""
+    of_each, senders = 25, 3
+    ended: list[str] = []
+
+    def send(sender: int) -> None:
+        for number in range(of_each):
+            envelope = a_command(
+                id=f"{sender}/{number}", ordering_key="account-7", custodian="sender"
+            )
+            with transaction.atomic():
+                outbox.store(envelope, under_custody=True, queued=True)
+                transaction.on_commit(lambda: ordering.go_on([KEY], None))
+        connection.close()
+
+    def end() -> None:
+        while len(ended) < of_each * senders:
+            row = OutboxMessage.objects.filter(state=OutboxState.PENDING).first()
+            if row is not None:
+                ended.append(row.message_id)
+                outbox.settle(Key(row.message_id, row.target, row.generation), "handled")
+        connection.close()
+
+    threads = [threading.Thread(target=send, args=(n,)) for n in range(senders)]
+    threads.append(threading.Thread(target=end, daemon=True))
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert states() == ["handled"] * of_each * senders
+    assert ended == list(OutboxMessage.objects.order_by("pk").values_list("message_id", flat=True))
 
 
 def test_without_a_key_nothing_is_kept_apart() -> None:
