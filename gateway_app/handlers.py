@@ -9,6 +9,7 @@ from gateway_app import deadletters, pausing, registry, replay_driver, replay_wa
 from gateway_app.bus import communicator
 from gateway_app.flow import queue_hours, queues, samples, summaries
 from gateway_app.health import rounds
+from gateway_app.recurring import declared, sending
 from gateway_app.registry.registrations import (
     Heartbeat,
     InvalidRegistration,
@@ -28,6 +29,7 @@ from messaging.registration import (
     FLOW_SUMS,
     HEALTH_ROUND,
     QUEUE_LOOK,
+    RECURRING_DUE,
     REGISTER,
     REGISTERED,
     REGISTRATION_WANTED,
@@ -50,6 +52,7 @@ def register(data: Any, message: Envelope) -> None:
     if registered is None:
         logger.info("%s had deregistered before it could register", registration.instance_id)
         return
+    declared.declare(registration, utc_now())
     pausing.registered(communicator, registration.name)
     communicator.send_to_service(
         registration.name,
@@ -155,13 +158,17 @@ def check_health(_data: Any) -> None:
 
 @communicator.on_message(FLOW_SUMS, senders=ITSELF)
 def sum_up_flow(_data: Any) -> None:
-    """Add up what workers said that they handled, and drop what is too old. Sent by beat."""
+    """Add up what workers said that they handled, drop what is too old, send what is late.
+
+    Sent by beat.
+    """
     now = utc_now()
     # What is too old goes first: nothing that is wrong with what is new may keep it.
     deadletters.sweep(now)
     replay_driver.sweep(now)
     samples.sweep(now)
     summaries.sweep(now)
+    sending.mend(now)
     summaries.add_up(now)
 
 
@@ -174,6 +181,12 @@ def look_at_queues(_data: Any) -> None:
     queues.sweep(now)
     queue_hours.sweep(now)
     queue_hours.add_up(now)
+
+
+@communicator.on_message(RECURRING_DUE, atomic=True, senders=ITSELF)
+def send_what_recurs(data: Any) -> None:
+    """Send a message that recurs, and plan the next one. Sent by the gateway to itself."""
+    sending.send_due(int(data["id"]), datetime.fromisoformat(data["at"]))
 
 
 @communicator.on_message(REPLAY_STEP, senders=ITSELF)

@@ -208,6 +208,8 @@ def _batches(ids: list[str], size: int = 500) -> Iterable[list[str]]:
 
 
 def _where(row: OutboxMessage) -> str:
+    if row.state == OutboxState.QUEUED:
+        return f"waits in this database for those before it of ordering key {row.ordering_key!r}"
     if row.state == OutboxState.PENDING:
         return f"waits in this database to be published: {row.last_error or 'not yet due'}"
     if row.state == OutboxState.PUBLISHED:

@@ -15,6 +15,7 @@ from messaging.models import UNENDED, InboxMessage, InboxState, OutboxMessage, O
 
 #: What `OutboxState` is called towards those who wait for an outcome.
 _STATES: Final[Mapping[str, str]] = {
+    OutboxState.QUEUED: "accepted",
     OutboxState.PENDING: "accepted",
     OutboxState.PUBLISHED: "published",
     OutboxState.ACCEPTED: "received",
@@ -169,6 +170,8 @@ def _end(state: str, letter: DeadLetter | None) -> str:
 
 
 def _under_way(row: InboxMessage) -> str:
+    if row.state == InboxState.WAITING and not row.attempts:
+        return "waits for another one of its ordering key, or for one that may kill the process"
     if row.state == InboxState.WAITING and row.due_at is not None:
         return f"{row.attempts} attempts failed, again at {row.due_at:%H:%M:%S} UTC"
     if row.state == InboxState.RUNNING:
@@ -181,6 +184,8 @@ def _waiting(row: OutboxMessage) -> str:
         return f"{row.target} has it"
     if row.state == OutboxState.PUBLISHED:
         return f"on the broker, published {row.publishes} times; no word from {row.target} yet"
+    if row.state == OutboxState.QUEUED:
+        return "waits for those before it of its ordering key"
     if row.held_at is not None:
         return f"held since {row.held_at:%H:%M:%S} UTC: {row.target} is down"
     if row.failures:

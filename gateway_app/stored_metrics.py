@@ -37,7 +37,7 @@ from gateway_app.models import (
 from messaging import MessagePriority
 from messaging.envelope import utc_now
 from messaging.histogram import Histogram, upper_bound
-from messaging.models import OPEN, InboxMessage, InboxState, OutboxMessage, OutboxState
+from messaging.models import UNDER_WAY, InboxMessage, InboxState, OutboxMessage, OutboxState
 
 #: Seconds, 2 ms to 2 hours. Powers of two: `messaging.histogram` has buckets that end there.
 BUCKETS: Final = tuple(2.0**power for power in (-9, -7, -5, -3, -1, 0, 1, 3, 5, 7, 10, 13))
@@ -201,7 +201,9 @@ def _outbox(now: datetime) -> Iterator[Metric]:
     )
     found = {(priority, state): values for priority, state, *values in rows}
     for each in MessagePriority:
-        of_priority = {state: found.get((each.value, state), (0, None, None)) for state in OPEN}
+        of_priority = {
+            state: found.get((each.value, state), (0, None, None)) for state in UNDER_WAY
+        }
         for state, (number, _, _) in of_priority.items():
             count.add_metric([each.value, state.value], number)
         oldest.add_metric([each.value], _age(now, (row[1] for row in of_priority.values())))
@@ -212,6 +214,16 @@ def _outbox(now: datetime) -> Iterator[Metric]:
         "Messages that wait for a service that is down.",
         dict(
             OutboxMessage.objects.filter(held_at__isnull=False)
+            .order_by()
+            .values_list("target")
+            .annotate(Count("pk"))
+        ),
+    )
+    yield _by_service(
+        "bus_outbox_queued",
+        "Messages that wait for those before them of their ordering key.",
+        dict(
+            OutboxMessage.objects.filter(state=OutboxState.QUEUED)
             .order_by()
             .values_list("target")
             .annotate(Count("pk"))

@@ -10,6 +10,7 @@ from messaging.custody.owner import is_dead
 from messaging.envelope import utc_now
 from messaging.models import (
     OPEN,
+    UNDER_WAY,
     UNENDED,
     InboxMessage,
     InboxState,
@@ -72,9 +73,19 @@ def _sent(row: OutboxMessage) -> list[Line]:
     if row.settled_at is not None:
         why = f": {row.reason}" if row.reason else ""
         lines.append(Line(row.settled_at, f"{row.state} by {to}{why}"))
+    elif row.state == OutboxState.QUEUED:
+        lines.append(Line(None, f"{row.source}: {_behind(row)}"))
     elif row.last_error:
         lines.append(Line(None, f"last trouble in publishing it: {row.last_error}"))
     return lines
+
+
+def _behind(row: OutboxMessage) -> str:
+    """Say what a message waits for that is not the first of its ordering key."""
+    others = OutboxMessage.objects.filter(target=row.target, ordering_key=row.ordering_key)
+    first = others.filter(state__in=UNDER_WAY).values_list("message_id", "state").first()
+    before = f": {first[0]} is {first[1]}" if first else ""
+    return f"waits for those before it of ordering key {row.ordering_key!r}{before}"
 
 
 def _received(row: InboxMessage) -> list[Line]:
@@ -85,6 +96,8 @@ def _received(row: InboxMessage) -> list[Line]:
         lines.append(Line(row.finished_at, f"{row.service} made {row.copies} copies"))
     if row.state == InboxState.WAITING:
         text = f"{row.attempts} attempts failed, the last with {row.last_error}"
+        if not row.attempts:
+            text = row.last_error or "waits"
         lines.append(Line(None, f"{row.service}: {text}; again at {row.due_at:%H:%M:%S}"))
     elif row.state in UNENDED:
         lines.append(Line(None, f"{row.service}: {row.state}"))
@@ -128,6 +141,8 @@ def _next_step(
 
 
 def _next_for(row: OutboxMessage) -> str:
+    if row.state == OutboxState.QUEUED:
+        return f"none while {row.target} runs: it goes out when those before it are at their end"
     if row.held_at is not None:
         return f"start {row.target}: the message is held here until an instance of it serves"
     is_late = row.due_at is not None and (utc_now() - row.due_at).total_seconds() > 60

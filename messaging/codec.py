@@ -53,6 +53,12 @@ def _plain(value: object) -> Any:
     raise TypeError(f"{type(value).__name__} is not a JSON value")
 
 
+#: Text fields that are left out where they are empty.
+_OPTIONAL: Final = (
+    *("causation_id", "reply_to", "custodian", "ordering_key", "traceparent", "signature"),
+)
+
+
 _dumps: Final[Callable[[Any], str]] = json.JSONEncoder(
     separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_plain
 ).encode
@@ -76,7 +82,7 @@ def to_mapping(envelope: Envelope) -> dict[str, Any]:
     }
     if envelope.expires_at is not None:
         mapping["expires_at"] = envelope.expires_at.isoformat()
-    for name in ("causation_id", "reply_to", "custodian", "traceparent", "signature"):
+    for name in _OPTIONAL:
         value = getattr(envelope, name)
         if value is not None:
             mapping[name] = value

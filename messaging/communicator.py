@@ -5,18 +5,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from messaging.answers import AnsweredRequests, reply_to
-from messaging.compose import Composer
 from messaging.config import MessagingConfig
-from messaging.declaring import Declaring
 from messaging.directory import Directory
 from messaging.envelope import Envelope, MessageKind, MessagePriority, is_service_name
-from messaging.errors import ConfigurationError, QueueFull
-from messaging.parking import Parking
+from messaging.errors import ConfigurationError
 from messaging.presence import Presence
-from messaging.registration import DISCOVER, INTERNAL, Identity, checked_metadata
+from messaging.registration import DISCOVER, Identity, checked_metadata
 from messaging.requester import Requester
 from messaging.routes import Route
-from messaging.spans import Spans, spans_for
+from messaging.sender import Sender
 
 if TYPE_CHECKING:
     from messaging.worker.app import BusApp
@@ -24,7 +21,7 @@ if TYPE_CHECKING:
 C = TypeVar("C", bound=Callable[[], Any])
 
 
-class ServiceCommunicator(Declaring):
+class ServiceCommunicator(Sender):
     """Sends, broadcasts, asks, answers and handles messages under the name of one service.
 
     Thread-safe; safe across forks. Opens no connection and no database before the first use.
@@ -57,7 +54,7 @@ class ServiceCommunicator(Declaring):
                 f"ServiceCommunicator: expected a name of letters, digits, - and _, got {name!r}"
             )
         where = {} if host is None else {"host": host}
-        self.identity = Identity(
+        identity = Identity(
             name=name,
             version=version,
             port=port,
@@ -66,20 +63,12 @@ class ServiceCommunicator(Declaring):
             metadata=checked_metadata(metadata),
             **where,
         )
-        super().__init__(config)
+        super().__init__(identity, config)
         self._answered = AnsweredRequests()
-        self._composer = Composer(name, self.check_sent)
-        #: Where messages go that this service gives up.
-        self.parking = Parking(self)
         #: Registration, heartbeat and the answers to health checks.
         self.presence = Presence(self)
         #: The gateway's: names the services that get a broadcast which it answers for.
         self.subscribers_of: Callable[[str], Sequence[str]] | None = None
-
-    @property
-    def name(self) -> str:
-        """The service this communicator speaks for."""
-        return self.identity.name
 
     @functools.cached_property
     def celery_app(self) -> "BusApp":
@@ -87,11 +76,6 @@ class ServiceCommunicator(Declaring):
         from messaging.worker.app import create_app
 
         return create_app(self)
-
-    @functools.cached_property
-    def spans(self) -> Spans:
-        """What traces show of this service."""
-        return spans_for(self.bus.config, self.identity)
 
     @functools.cached_property
     def _requester(self) -> Requester:
@@ -126,121 +110,6 @@ class ServiceCommunicator(Declaring):
             return function
 
         return register
-
-    def send_to_service(
-        self,
-        target: str,
-        message_type: str,
-        data: Any = None,
-        *,
-        priority: MessagePriority | str = MessagePriority.NORMAL,
-        delay: float | None = None,
-        expires_in: float | None = None,
-        correlation_id: str | None = None,
-        headers: Mapping[str, Any] | None = None,
-        dedup_key: str | None = None,
-        durable: bool = False,
-    ) -> str:
-        """Send a command to one service; it waits there, also for a service never started.
-
-        On return the broker has it, or the database where the broker is away (NORMAL and up) or
-        where ``delay`` is given; a relay publishes it from there. On RabbitMQ, NORMAL sent outside
-        of handlers may still be on its way: what the broker does not confirm goes to the database
-        as long as this process lives. CRITICAL is always written to the database, in the caller's
-        transaction and rolled back with it, and kept there until the receiver has told its
-        outcome. Blocks for a few ``broker_timeout_seconds`` at most.
-
-        Args:
-            target: name of the service.
-            message_type: what it is about, dot-separated.
-            data: the payload, any JSON value.
-            priority: a `MessagePriority` or its name.
-            delay: seconds before it is sent.
-            expires_in: seconds after which nobody may handle it any more.
-            correlation_id: of the conversation; None: the handled message's, or its own id.
-            headers: free for the application.
-            dedup_key: what this service sends under one key is one message, sent again or not:
-                it is handled once by each receiver, as long as that remembers it.
-            durable: kept in the database until the receiver has told the outcome, as CRITICAL
-                always is, and tried as often as its priority says.
-
-        Returns:
-            The message id.
-
-        Raises:
-            ValueError: a name or duration is not valid. NOT sent.
-            EncodeError, MessageTooLarge: cannot be sent.
-            BrokerUnavailable: LOW only. NOT sent; safe to send again.
-            PublishUncertain: LOW only. Maybe sent; sending again may double it.
-            QueueFull, TooManyMessages: beyond a limit of the settings. NOT sent; safe to send
-                again.
-        """
-        with self.spans.sending(MessageKind.COMMAND, message_type, target) as span:
-            envelope = self._composer.compose(
-                MessageKind.COMMAND,
-                message_type,
-                data,
-                target=target,
-                priority=priority,
-                expires_in=expires_in,
-                delay=delay,
-                correlation_id=correlation_id,
-                headers=headers,
-                dedup_key=dedup_key,
-                under_custody=self.bus.keeps_custody(message_type, priority, durable=durable),
-            )
-            if span is not None:
-                span.is_of(envelope)
-            if message_type not in INTERNAL:
-                self.bus.dispatch.limits.check_rate()
-            try:
-                return self.bus.dispatch.send(
-                    envelope, delay=delay, may_repeat=dedup_key is not None
-                )
-            except QueueFull as exc:
-                if self.bus.config.queue_full != "park":
-                    raise
-                self.parking.park_unsent(envelope, exc)
-                return envelope.id
-
-    def broadcast(
-        self,
-        message_type: str,
-        data: Any = None,
-        *,
-        priority: MessagePriority | str = MessagePriority.NORMAL,
-        delay: float | None = None,
-        expires_in: float | None = None,
-        correlation_id: str | None = None,
-        headers: Mapping[str, Any] | None = None,
-        dedup_key: str | None = None,
-    ) -> str:
-        """Tell every service that subscribes to this type; each handles it once.
-
-        A service is subscribed from its first start on, and gets what is broadcast while it is
-        down. CRITICAL goes to the gateway, which answers for one copy for each service that is
-        subscribed by then. Arguments, errors and promises as with `send_to_service`.
-
-        Returns:
-            The message id, the same for all.
-        """
-        with self.spans.sending(MessageKind.EVENT, message_type, "") as span:
-            envelope = self._composer.compose(
-                MessageKind.EVENT,
-                message_type,
-                data,
-                priority=priority,
-                expires_in=expires_in,
-                delay=delay,
-                correlation_id=correlation_id,
-                headers=headers,
-                dedup_key=dedup_key,
-                under_custody=self.bus.keeps_custody(message_type, priority),
-            )
-            if span is not None:
-                span.is_of(envelope)
-            self.bus.dispatch.limits.check_rate()
-            return self.bus.dispatch.send(envelope, delay=delay, may_repeat=dedup_key is not None)
 
     def request(
         self,
@@ -366,22 +235,6 @@ class ServiceCommunicator(Declaring):
         """
         seconds = self.bus.config.request_timeout_seconds if timeout is None else timeout
         return self._directory.find(service, seconds, fresh=fresh)
-
-    def tell(self, target: str, message_type: str, data: Any, *, expires_in: float) -> None:
-        """Send a command that is worth nothing once it is late: never kept in the database.
-
-        Raises:
-            BrokerUnavailable, PublishUncertain: not sent, or maybe; the next one will tell.
-        """
-        envelope = self._composer.compose(
-            MessageKind.COMMAND,
-            message_type,
-            data,
-            target=target,
-            priority=MessagePriority.HIGH,
-            expires_in=expires_in,
-        )
-        self.bus.publish(envelope)
 
     def close(self) -> None:
         """Close connections and stop the reply thread. The communicator may be used again."""

@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from messaging.context import current_message, current_trace
@@ -13,6 +13,7 @@ from messaging.envelope import (
     MessagePriority,
     expiry,
     is_message_type,
+    is_ordering_key,
     is_service_name,
     new_message_id,
     read_only,
@@ -55,6 +56,7 @@ class Composer:
         headers: Mapping[str, Any] | None = None,
         reply_to: str | None = None,
         dedup_key: str | None = None,
+        ordering_key: str | None = None,
         under_custody: bool = False,
     ) -> Envelope:
         """Return a new envelope. Inside a handler it continues the handled message's conversation.
@@ -71,13 +73,16 @@ class Composer:
             headers: free for the application.
             reply_to: queue for the answer.
             dedup_key: the same key of the same source is the same message.
+            ordering_key: one at a time and in order with others of the same key.
             under_custody: whether the receiver shall tell its outcome.
 
         Raises:
-            ValueError: a name, priority or duration is not valid.
+            ValueError: a name, key, priority or duration is not valid.
             EncodeError: the check refuses it.
         """
         _check(kind, message_type, target, delay=delay, expires_in=expires_in)
+        if ordering_key is not None:
+            _check_ordering(ordering_key, message_type, delay)
         self._check(kind, message_type, target, data)
         message_id = new_message_id()
         if dedup_key is not None:
@@ -99,6 +104,7 @@ class Composer:
             correlation_id=correlation_id or (cause.correlation_id if cause else message_id),
             causation_id=cause.id if cause else None,
             reply_to=reply_to,
+            ordering_key=ordering_key,
             traceparent=current_trace(),
             headers=read_only(headers) if headers else NO_HEADERS,
             custodian=self._source if under_custody else None,
@@ -110,12 +116,36 @@ def id_of(source: str, dedup_key: str) -> str:
     return str(uuid.uuid5(_DEDUP_NAMESPACE, f"{source}/{dedup_key}"))
 
 
+def seconds_until(send_at: datetime | None, delay: float | None) -> float | None:
+    """Return the delay of what is sent at an instant, or else the one given.
+
+    Raises:
+        ValueError: both, or an instant without an offset from UTC.
+    """
+    if send_at is None:
+        return delay
+    if delay is not None:
+        raise ValueError("either delay or send_at, not both")
+    if send_at.tzinfo is None:
+        raise ValueError(f"send_at has no offset from UTC: {send_at.isoformat()}")
+    return max(0.0, (send_at - utc_now()).total_seconds())
+
+
 def seconds_left(wanted: float) -> float:
     """Return how long to wait for an answer: no longer than whoever waits for ours."""
     cause = current_message()
     if cause is None or cause.kind is not MessageKind.REQUEST or cause.expires_at is None:
         return wanted
     return min(wanted, (cause.expires_at - utc_now()).total_seconds())
+
+
+def _check_ordering(ordering_key: str, message_type: str, delay: float | None) -> None:
+    if not is_ordering_key(ordering_key):
+        raise ValueError(f"not an ordering key (text of 1 to 200 characters): {ordering_key!r}")
+    if delay:
+        raise ValueError(
+            f"{message_type!r}: with a delay it would hold up all behind it of its ordering key"
+        )
 
 
 def _check(kind: MessageKind, message_type: str, target: str, **durations: float | None) -> None:

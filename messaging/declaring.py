@@ -1,12 +1,18 @@
-"""What a service declares that it sends: types, targets, and the models of their data."""
+"""What a service declares that it sends: types, targets, models of the data, what recurs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from messaging.config import MessagingConfig
-from messaging.envelope import MessageKind, is_message_type, is_service_name
+from messaging.envelope import (
+    MessageKind,
+    MessagePriority,
+    is_message_type,
+    is_service_name,
+)
 from messaging.errors import ConfigurationError
+from messaging.recurrence import Recurrence
 from messaging.schemas import DeclaredType
 from messaging.subscriber import Subscriber
 
@@ -38,6 +44,7 @@ class Declaring(Subscriber):
     def __init__(self, config: MessagingConfig | None) -> None:
         super().__init__(config)
         self._sent: dict[tuple[str, str | None], Sent] = {}
+        self._recurring: dict[str, Recurrence] = {}
 
     def sends(
         self, message_type: str, data: Any, *, to: str | None = None, answer: Any = None
@@ -80,6 +87,66 @@ class Declaring(Subscriber):
         return [
             self._sent[key] for key in sorted(self._sent, key=lambda key: (key[0], key[1] or ""))
         ]
+
+    def recurring(
+        self,
+        name: str,
+        message_type: str,
+        data: Any = None,
+        *,
+        to: str | None = None,
+        every: float | None = None,
+        cron: str = "",
+        timezone: str = "UTC",
+        priority: MessagePriority | str = MessagePriority.NORMAL,
+        expires_in: float | None = None,
+        overlaps: bool = True,
+    ) -> None:
+        """Declare a message that the gateway sends again and again, once each time.
+
+        In the gateway's name, whatever runs of this service then, and durable as with
+        `send_to_service`. It recurs once an instance has registered. What the newest running
+        instance declares holds: a version that does not declare it any more ends it. What fell due
+        while no worker of the gateway ran is sent once, when one does.
+
+        Args:
+            name: what it is called, unique to this service; up to 100 characters.
+            message_type: words joined by dots.
+            data: any JSON value, the same each time.
+            to: the service that it is sent to; None: it is broadcast.
+            every: seconds between two, 1 at least, counted from 1970 in UTC: 3600 is at each full
+                hour.
+            cron: minute, hour, day of the month, month, day of the week, instead of ``every``.
+            timezone: whose clock ``cron`` means, such as ``Europe/Berlin``.
+            priority: a `MessagePriority` or its name.
+            expires_in: seconds after which nobody may handle one any more.
+            overlaps: False: one is left out while the one before it is not at its end.
+
+        Raises:
+            ConfigurationError: an argument is wrong, or the name has been declared before.
+        """
+        try:
+            recurrence = Recurrence(
+                name=name,
+                type=message_type,
+                to=to or "",
+                data={} if data is None else data,
+                priority=MessagePriority(priority),
+                every=every,
+                cron=cron,
+                timezone=timezone,
+                expires_in=expires_in,
+                overlaps=overlaps,
+            )
+        except ValueError as exc:
+            raise ConfigurationError(f"recurring {name!r:.100}: {exc}") from exc
+        if name in self._recurring:
+            raise ConfigurationError(f"recurring {name!r:.100}: declared a second time")
+        self._recurring[name] = recurrence
+
+    def recurrences(self) -> Sequence[Recurrence]:
+        """Return the messages that recur, by name."""
+        return [self._recurring[name] for name in sorted(self._recurring)]
 
     def check_sent(self, kind: MessageKind, message_type: str, target: str, data: Any) -> None:
         """Hold what is about to be sent against what was declared, if the settings say so.

@@ -6,7 +6,11 @@ from typing import TYPE_CHECKING, Final
 from django.db import DatabaseError, transaction
 
 from messaging.context import current_message
-from messaging.database_threads import close_database, on_event_loop
+from messaging.database_threads import (
+    close_database,
+    off_the_event_loop,
+    on_event_loop,
+)
 from messaging.envelope import Envelope, MessageKind, MessagePriority
 from messaging.errors import BrokerError, PublishError, PublishUncertain
 from messaging.send_limits import SendLimits
@@ -95,7 +99,8 @@ class Dispatch:
         )
 
     @property
-    def _handoff(self) -> "Handoff":
+    def handoff(self) -> "Handoff":
+        """The thread that publishes what is claimed for it."""
         if self._started_handoff is None:
             self._started_handoff = self._start_handoff()
         return self._started_handoff
@@ -118,6 +123,9 @@ class Dispatch:
         # An event goes to the gateway, which makes a copy for each subscriber.
         is_event = envelope.kind is MessageKind.EVENT and not envelope.target
         to = self._bus.config.gateway_name if is_event else envelope.target
+        if envelope.ordering_key is not None:
+            self._queue_up(envelope, to, body)
+            return
         if not delay and self._is_down(to):
             outbox.store(
                 envelope,
@@ -134,7 +142,7 @@ class Dispatch:
             to=to,
             body=body,
             # With more than the handoff can take, some are due for a relay at once.
-            delay_seconds=delay or (outbox.CLAIM_SECONDS if self._handoff.has_room else 0.0),
+            delay_seconds=delay or (outbox.CLAIM_SECONDS if self.handoff.has_room else 0.0),
             under_custody=True,
         )
         # What was there before is published as it was said then, whatever has the same id now.
@@ -142,10 +150,27 @@ class Dispatch:
             return
         key = outbox.Key(envelope.id, to, envelope.generation)
         if on_event_loop():
-            self._handoff.give(key, envelope, body)  # committed by itself
+            self.handoff.give(key, envelope, body)  # committed by itself
         else:
-            handoff = self._handoff
+            handoff = self.handoff
             transaction.on_commit(lambda: handoff.give(key, envelope, body), robust=True)
+
+    def _queue_up(self, envelope: Envelope, to: str, body: str) -> None:
+        """Take custody of what goes out when all before it of its ordering key is at its end."""
+        from messaging.custody import ordering, outbox
+
+        publisher = None if self._is_down(to) else self.handoff
+        if not outbox.store(envelope, to=to, body=body, under_custody=True, queued=True):
+            return
+        sequence = ordering.Sequence(to, envelope.ordering_key or "")
+
+        def go_on() -> None:
+            ordering.go_on([sequence], publisher)
+
+        if on_event_loop():
+            off_the_event_loop(go_on)  # committed by itself
+        else:
+            transaction.on_commit(go_on, robust=True)
 
     def _is_down(self, target: str) -> bool:
         try:

@@ -101,6 +101,9 @@ class Envelope:
     custodian: str | None = None
     #: 0, and 1 more with each replay.
     generation: int = 0
+    #: Messages of one key to one receiver are handled one at a time, in order; see
+    #: `custody.ordering`.
+    ordering_key: str | None = None
     #: W3C trace context, carried on as it came.
     traceparent: str | None = None
     #: Free for applications; JSON values.
@@ -166,6 +169,11 @@ def is_storable_id(text: str) -> bool:
         and "\0" not in text
         and (text.isascii() or not any("\ud800" <= each <= "\udfff" for each in text))
     )
+
+
+def is_ordering_key(text: object) -> bool:
+    """Return whether this is an ordering key: any text that databases store, up to 200 long."""
+    return isinstance(text, str) and is_storable_id(text)
 
 
 def is_service_name(text: object) -> bool:

@@ -40,6 +40,10 @@ def _optional_text(name: str, mapping: dict[str, Any]) -> str | None:
     return None if mapping.get(name) is None else _text(name, mapping)
 
 
+def _optional_ordering_key(name: str, mapping: dict[str, Any]) -> str | None:
+    return None if mapping.get(name) is None else _identifier(name, mapping)
+
+
 def _message_type(name: str, mapping: dict[str, Any]) -> str:
     value = mapping[name]
     if not is_message_type(value):
@@ -131,6 +135,7 @@ READERS: Final[dict[str, _Reader]] = {
     "attempt": _count,
     "custodian": _optional_service,
     "generation": _count,
+    "ordering_key": _optional_ordering_key,
     "traceparent": _optional_text,
     "headers": _headers,
     "version": lambda name, mapping: mapping[name],

@@ -18,7 +18,7 @@ from messaging.registration import DEAD_LETTER
 from messaging.text import storable
 
 if TYPE_CHECKING:
-    from messaging.communicator import ServiceCommunicator
+    from messaging.sender import Sender
 
 
 logger = logging.getLogger(__name__)
@@ -27,8 +27,8 @@ logger = logging.getLogger(__name__)
 class Parking:
     """Hands dead letters to the gateway, which keeps them."""
 
-    def __init__(self, communicator: "ServiceCommunicator") -> None:
-        self._communicator = communicator
+    def __init__(self, sender: "Sender") -> None:
+        self._sender = sender
 
     def park(
         self,
@@ -50,12 +50,12 @@ class Parking:
         self._keep(
             DeadLetter(
                 message_id=envelope.id,
-                service=self._communicator.name,
+                service=self._sender.name,
                 reason=reason,
                 error=_text(error),
                 traceback=_traceback(error),
                 attempts=envelope.attempt if attempts is None else attempts,
-                service_version=self._communicator.identity.version,
+                service_version=self._sender.identity.version,
                 envelope=codec.to_mapping(envelope),
                 may_have_been_handled=may_have_been_handled,
             ),
@@ -88,11 +88,11 @@ class Parking:
         text = json.dumps(said, sort_keys=True, default=str)
         self._keep(
             DeadLetter(
-                message_id=id_of(self._communicator.name, f"unproved/{text}"),
-                service=self._communicator.name,
+                message_id=id_of(self._sender.name, f"unproved/{text}"),
+                service=self._sender.name,
                 reason=DeadLetterReason.BAD_SIGNATURE,
                 error=_text(error),
-                service_version=self._communicator.identity.version,
+                service_version=self._sender.identity.version,
                 envelope=said,
             ),
             envelope,
@@ -109,10 +109,10 @@ class Parking:
         self._keep(
             DeadLetter(
                 message_id=new_message_id(),
-                service=self._communicator.name,
+                service=self._sender.name,
                 reason=reason,
                 error=_text(error),
-                service_version=self._communicator.identity.version,
+                service_version=self._sender.identity.version,
                 raw_body=body,
                 raw_headers=headers,
             ),
@@ -143,7 +143,7 @@ class Parking:
         )
         emit(
             message_dead_lettered,
-            self._communicator.name,
+            self._sender.name,
             envelope=envelope,
             reason=letter.reason,
             error=letter.error,
@@ -155,8 +155,8 @@ class Parking:
         The gateway's own communicator stores it instead.
         """
         generation = (letter.envelope or {}).get("generation", 0)
-        self._communicator.send_to_service(
-            self._communicator.bus.config.gateway_name,
+        self._sender.send_to_service(
+            self._sender.bus.config.gateway_name,
             DEAD_LETTER,
             letter.to_json(),
             priority=MessagePriority.CRITICAL,

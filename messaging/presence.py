@@ -163,7 +163,10 @@ class Presence:
             self._gateway,
             REGISTER,
             self._communicator.identity.to_json(
-                handles=handlers.types(), subscriptions=handlers.patterns(), **contract
+                handles=handlers.types(),
+                subscriptions=handlers.patterns(),
+                recurring=[each.to_json() for each in self._communicator.recurrences()],
+                **contract,
             ),
             priority=MessagePriority.HIGH,
         )

@@ -13,12 +13,13 @@ from django.db import DatabaseError
 from messaging.attempts import GiveUp, Round, next_step, run_round
 from messaging.custody import failed_rounds, inbox
 from messaging.custody.arrival import ONLY_COPY, Arrival
-from messaging.custody.begin import MustPark, NotRun, begin
+from messaging.custody.begin import begin
 from messaging.custody.inbox import Run
 from messaging.custody.link import Link
 from messaging.custody.receipts import Entry
 from messaging.custody.run_groups import Expected
 from messaging.custody.runs import RUNS
+from messaging.custody.why_not import MustPark, NotRun
 from messaging.database_threads import write_transaction
 from messaging.deadletter import DeadLetterReason
 from messaging.envelope import Envelope

@@ -29,6 +29,8 @@ FLOW_SUMS: Final = "bus.flow.sums"
 QUEUE_LOOK: Final = "bus.queue.look"
 #: …to go on with replays of many dead letters.
 REPLAY_STEP: Final = "bus.replay.step"
+#: Sent to the gateway by itself: time to send a message that recurs.
+RECURRING_DUE: Final = "bus.recurring.due"
 
 #: Worth nothing once they are late: dropped then, not put on record.
 PERISHABLE: Final = frozenset(
@@ -45,7 +47,7 @@ PERISHABLE: Final = frozenset(
     }
 )
 #: What the library says of itself, beyond any limit of sending.
-INTERNAL: Final = PERISHABLE | {REGISTER, DEREGISTER, DISCOVER, DEAD_LETTER}
+INTERNAL: Final = PERISHABLE | {REGISTER, DEREGISTER, DISCOVER, DEAD_LETTER, RECURRING_DUE}
 
 #: As JSON: every instance sends it, and pages show it.
 MAX_METADATA_BYTES: Final = 4096
@@ -95,6 +97,7 @@ class Identity:
         schemas: Mapping[str, Mapping[str, Any]],
         answers: Mapping[str, Mapping[str, Any]] | None = None,
         sends: Sequence[Mapping[str, Any]] = (),
+        recurring: Sequence[Mapping[str, Any]] = (),
     ) -> dict[str, Any]:
         """Return the data of ``service.register``.
 
@@ -104,6 +107,7 @@ class Identity:
             schemas: JSON Schemas of what handlers take, by pattern.
             answers: of what they answer, by pattern.
             sends: what it declares that it sends, as `contracts.contract.SentMessage` has it.
+            recurring: what the gateway shall send again and again, as `Recurrence` has it.
         """
         return {
             **self.where_to_json(),
@@ -113,6 +117,7 @@ class Identity:
             "schemas": dict(schemas),
             "answers": dict(answers or {}),
             "sends": list(sends),
+            "recurring": list(recurring),
             "metadata": {"pid": os.getpid(), **self.metadata},
         }
 

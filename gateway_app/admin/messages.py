@@ -131,6 +131,7 @@ class OutboxMessageAdmin(ReadOnly):
     search_fields = (
         "message_id",
         "type",
+        "=ordering_key",
     )
 
 
@@ -157,6 +158,7 @@ class InboxMessageAdmin(ReadOnly):
     search_fields = (
         "message_id",
         "type",
+        "=ordering_key",
     )
     ordering = ("-pk",)
     exclude = ("envelope",)

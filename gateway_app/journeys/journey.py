@@ -80,7 +80,7 @@ class Journey:
 
 #: From what still has to be done to what went well.
 _ORDER: Final = (
-    *("pending", "published", "accepted", "ready", "running", "waiting"),
+    *("queued", "pending", "published", "accepted", "ready", "running", "waiting"),
     *("parked", "expired", "discarded", "replayed", "resolved", "handled"),
 )
 

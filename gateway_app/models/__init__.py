@@ -18,6 +18,7 @@ from gateway_app.models.flow import (
 )
 from gateway_app.models.health import HealthRecord, HealthSummary, LastLook, Resolution
 from gateway_app.models.pauses import QueuePause
+from gateway_app.models.recurring import RecurringMessage
 from gateway_app.models.registry import (
     HandledType,
     Lease,
@@ -58,6 +59,7 @@ __all__ = [
     "QueueHour",
     "QueueLook",
     "QueuePause",
+    "RecurringMessage",
     "RegistryStatus",
     "ReplayRun",
     "ReplayRunItem",

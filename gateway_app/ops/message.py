@@ -30,6 +30,7 @@ def facts(asked: Question) -> dict[str, Any]:
         "priority": row.priority,
         "created_at": envelope.created_at if envelope else getattr(row, "created_at", None),
         "expires_at": envelope.expires_at if envelope else None,
+        "ordering_key": envelope.ordering_key if envelope else None,
         "correlation_id": envelope.correlation_id if envelope else "",
         "attempts": sum(
             1 if each.is_death else each.last - each.first + 1 for each in known.attempts

@@ -12,11 +12,14 @@ from messaging.contracts.contract import schemas_of, sent_messages
 from messaging.envelope import is_message_type, is_service_name
 from messaging.health_checks import MAX_CHECKS
 from messaging.patterns import is_literal, is_pattern
+from messaging.recurrence import Recurrence
 from messaging.text import storable
 
 #: Of what a check is called and says; more would not fit on a page.
 MAX_CHECK_NAME: Final = 100
 MAX_CHECK_TEXT: Final = 200
+#: Messages that one service has sent again and again.
+MAX_RECURRING: Final = 200
 #: Underscores too: names that containers have among themselves.
 _HOST_NAME: Final = re.compile(r"(?=.{1,253}\.?\Z)[a-zA-Z0-9_-]{1,63}(\.[a-zA-Z0-9_-]{1,63})*\.?")
 _ADDRESS: Final = re.compile(r"[0-9a-fA-F:.]+(%[a-zA-Z0-9._-]+)?")
@@ -53,6 +56,8 @@ class Registration(Whereabouts):
     #: (``schemas``) and of what any answer (``answers``), and what it ``sends``; empty where it
     #: says nothing of that.
     contract_json: str
+    #: What it wants sent again and again.
+    recurring: tuple[Recurrence, ...] = ()
 
     @classmethod
     def from_json(cls, data: Any) -> Self:
@@ -68,6 +73,7 @@ class Registration(Whereabouts):
             handles=_handles(data),
             subscriptions=_names(data, "subscriptions", is_pattern),
             contract_json=_contract(data),
+            recurring=_recurring(data),
         )
 
 
@@ -218,6 +224,16 @@ def _contract(data: Mapping[str, Any]) -> str:
         "sends": [sent.to_json() for sent in sends],
     }
     return _json("contract", {word: each for word, each in sorted(said.items()) if each})
+
+
+def _recurring(data: Mapping[str, Any]) -> tuple[Recurrence, ...]:
+    try:
+        found = {said.name: said for said in map(Recurrence.from_json, _list(data, "recurring"))}
+    except ValueError as exc:
+        raise InvalidRegistration(f"recurring: {exc}") from exc
+    if len(found) > MAX_RECURRING:
+        raise _wrong("recurring", f"at most {MAX_RECURRING}", len(found))
+    return tuple(found.values())
 
 
 def _checks(data: Mapping[str, Any]) -> dict[str, Any]:

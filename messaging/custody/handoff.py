@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from django.db import DatabaseError
 
+from messaging import codec
 from messaging.batches import Copy
 from messaging.clock import SYSTEM_CLOCK
 from messaging.custody import epoch, outbox
 from messaging.custody.link import Link
+from messaging.custody.ordering import LetOut
 from messaging.custody.outbox import Key
 from messaging.custody.sending import Sent, send
 from messaging.database_threads import close_database
 from messaging.envelope import Envelope
-from messaging.errors import BrokerError, PublishError
+from messaging.errors import BrokerError, DecodeError, PublishError
 from messaging.forking import after_fork
 
 if TYPE_CHECKING:
@@ -49,6 +51,9 @@ class Item(NamedTuple):
 
 class Handoff:
     """Publishes and marks, in the order given. Thread-safe; a forked child starts with none."""
+
+    #: What it is given is left to it for so long.
+    claim_seconds = outbox.CLAIM_SECONDS
 
     def __init__(self, bus: "MessageBus") -> None:
         self._bus = bus
@@ -83,6 +88,16 @@ class Handoff:
                     target=self._run, name="messaging-handoff", daemon=True
                 )
                 self._thread.start()
+
+    def take(self, found: list[LetOut]) -> None:
+        """Publish what was let out of its sequence and claimed, soon. Never blocks or raises."""
+        for each in found:
+            try:
+                envelope = codec.decode(each.body)
+            except DecodeError:
+                continue  # of a later version, perhaps: a relay says so when it falls due
+            key = Key(each.message_id, each.target, each.generation)
+            self.give(key, envelope, each.body)
 
     def flush(self, timeout_seconds: float) -> bool:
         """Wait until all that was given is published or left to a relay; False: not in time."""

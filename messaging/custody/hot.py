@@ -30,6 +30,7 @@ STORE: Final = Statement(
         _OUTBOX,
         *("message_id", "target", "generation", "source", "type", "kind", "priority", "urgency"),
         *(
+            "ordering_key",
             "causation_id",
             "created_at",
             "expires_at",
@@ -72,7 +73,7 @@ FORGET_PUBLISHED: Final = Statement(
 SETTLE: Final = Statement(
     f"UPDATE {_OUTBOX} SET state = %(outcome)s, settled_at = %(now)s, "
     "told_at = COALESCE(told_at, %(now)s), due_at = NULL, held_at = NULL, reason = %(reason)s "
-    f"WHERE {_COPY} AND {_IS_OPEN}"
+    f"WHERE {_COPY} AND {_IS_OPEN} RETURNING ordering_key"
 )
 #: Inserts the row of a run, or takes one that is free. One whose process is gone is not: `begin`
 #: puts that on record first.
@@ -82,7 +83,7 @@ BEGIN_RUN: Final = Statement(
         *("message_id", "service", "generation", "source", "custodian", "type", "priority"),
         *("created_at", "expires_at", "envelope", "state", "due_at", "run_token", "owner"),
         *("attempts", "unended_runs", "owes_receipt", "sent_at", "begun_at"),
-        *("last_error", "signal", "version"),
+        *("last_error", "signal", "version", "ordering_key"),
     )
     + " ON CONFLICT (message_id, service) DO UPDATE SET state = 'running', "
     "run_token = excluded.run_token, owner = excluded.owner, due_at = excluded.due_at, "

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
+from django.db import transaction
 from django.db.models import F, Q
 
 from messaging import codec
-from messaging.custody import hot, outbox
+from messaging.custody import hot, ordering, outbox
 from messaging.custody.outbox import Key
 from messaging.database_threads import write_transaction
 from messaging.envelope import Envelope, utc_now
@@ -121,6 +122,23 @@ def keep_failed(
     InboxMessage.objects.bulk_create([row], ignore_conflicts=True)
 
 
+def put_off(envelope: Envelope, service: str, seconds: float, why: str) -> None:
+    """``(none) | ready --> waiting``, not run at all. In the caller's transaction."""
+    values = {
+        "state": InboxState.WAITING,
+        "due_at": utc_now() + timedelta(seconds=seconds),
+        "last_error": why,
+        "envelope": codec.encode(envelope, None),
+        "owes_receipt": bool(envelope.custodian),
+    }
+    known = InboxMessage.objects.filter(message_id=envelope.id, service=service)
+    if not known.filter(state=InboxState.READY).update(**values) and not known.exists():
+        row = _row(envelope, service)
+        for name, value in values.items():
+            setattr(row, name, value)
+        InboxMessage.objects.bulk_create([row], ignore_conflicts=True)
+
+
 @without_fork
 def park(run: Run, *, tries: int, error: str) -> None:
     """``running --> parked``. In one transaction with the dead letter, which the caller opens.
@@ -200,8 +218,9 @@ def _end(
     }
     if not hot.END_RUN.run(values):
         raise LeaseLost(envelope.id)
-    if envelope.custodian:
-        hot.SETTLE.run(values)
+    if envelope.custodian and not outbox.settle_bound(values) and envelope.ordering_key:
+        # Its sender has the next one, and waits for this one's receipt.
+        transaction.on_commit(ordering.RELAYS.wake)
 
 
 def _tell_here(envelope: Envelope, service: str, outcome: str, reason: str = "") -> bool:
@@ -226,6 +245,7 @@ def _row(envelope: Envelope, service: str) -> InboxMessage:
         custodian=envelope.custodian or "",
         type=envelope.type,
         priority=envelope.priority.value,
+        ordering_key=envelope.ordering_key or "",
         created_at=envelope.created_at,
         expires_at=envelope.expires_at,
         begun_at=utc_now(),

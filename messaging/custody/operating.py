@@ -4,7 +4,9 @@ from collections.abc import Sequence
 
 from django.db.models import Q
 
+from messaging.custody import ordering
 from messaging.custody.outbox import Key, copy_of
+from messaging.database_threads import write_transaction
 from messaging.envelope import utc_now
 from messaging.forking import without_fork
 from messaging.models import OPEN, OutboxMessage, OutboxState
@@ -14,13 +16,18 @@ from messaging.text import storable
 @without_fork
 def resolve(rows: Q, reason: str) -> int:
     """``open --> resolved``, by an operator. Return how many."""
-    return OutboxMessage.objects.filter(rows, state__in=OPEN).update(
-        state=OutboxState.RESOLVED,
-        due_at=None,
-        held_at=None,
-        settled_at=utc_now(),
-        reason=storable(reason),
-    )
+    found = OutboxMessage.objects.filter(rows, state__in=OPEN)
+    with write_transaction():
+        ordered = found.filter(ordering_key__gt="").values_list("target", "ordering_key")
+        for sequence in set(ordered):
+            ordering.ended(ordering.Sequence(*sequence))
+        return found.update(
+            state=OutboxState.RESOLVED,
+            due_at=None,
+            held_at=None,
+            settled_at=utc_now(),
+            reason=storable(reason),
+        )
 
 
 @without_fork

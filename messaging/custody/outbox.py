@@ -1,24 +1,25 @@
 """What happens to a sent message's row, one function per change.
 
 ``pending --publish--> published --receipt--> accepted --receipt--> handled | parked | expired``;
-a receipt may come at any time and skip states; ``resolve`` is an operator's. What the broker has
+a receipt may come at any time and skip states; ``resolve`` is an operator's. What has an ordering
+key begins as ``queued``, see `custody.ordering`. What the broker has
 lost is *pending* again where it is held, see `custody.held`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-from django.db import DatabaseError
+from django.db import DatabaseError, transaction
 from django.db.models import F, QuerySet
 
 from messaging import codec
-from messaging.custody import hot
+from messaging.custody import hot, ordering
 from messaging.database_threads import off_the_event_loop, write_transaction
 from messaging.envelope import Envelope, MessagePriority, utc_now
 from messaging.errors import PublishError
 from messaging.forking import without_fork
-from messaging.models import OPEN, BusState, OutboxMessage, OutboxState
+from messaging.models import UNDER_WAY, BusState, OutboxMessage, OutboxState
 from messaging.text import storable
 
 #: A relay that took a row and died lets go of it after this.
@@ -54,6 +55,7 @@ def store(
     error: str = "",
     under_custody: bool = False,
     held: bool = False,
+    queued: bool = False,
 ) -> bool:
     """Answer for a message from now on, in the caller's transaction if there is one.
 
@@ -68,6 +70,7 @@ def store(
         error: why it is here, text for people.
         under_custody: keep it until the receiver has told the outcome.
         held: its target is down, and it waits here to be let out; see `custody.held`.
+        queued: it waits for its turn in the sequence of its ordering key.
 
     Returns:
         Whether it is new: False where this copy was here already, as whoever stored it said it.
@@ -76,22 +79,24 @@ def store(
         PublishError: the database did not take it. NOT sent; safe to send again.
     """
     now = utc_now()
+    target = envelope.target if to is None else to
     row = {
         "message_id": envelope.id,
-        "target": envelope.target if to is None else to,
+        "target": target,
         "generation": envelope.generation,
         "source": envelope.source,
         "type": envelope.type,
         "kind": envelope.kind.value,
         "priority": envelope.priority.value,
         "urgency": URGENCY[envelope.priority],
+        "ordering_key": envelope.ordering_key or "",
         "causation_id": envelope.causation_id or "",
         "created_at": now,
         "expires_at": envelope.expires_at,
         "envelope": body or codec.encode(envelope, None),
         "under_custody": under_custody,
-        "state": OutboxState.PENDING.value,
-        "due_at": now + timedelta(seconds=delay_seconds),
+        "state": (OutboxState.QUEUED if queued else OutboxState.PENDING).value,
+        "due_at": None if queued else now + timedelta(seconds=delay_seconds),
         "publishes": 0,
         "failures": 0,
         "held_at": now if held else None,
@@ -99,8 +104,17 @@ def store(
         "reason": "",
     }
     stored: list[int] = []
+
+    def insert() -> None:
+        if queued:
+            with transaction.atomic():
+                ordering.take_turn(ordering.Sequence(target, envelope.ordering_key or ""))
+                stored.append(hot.STORE.run(row))
+        else:
+            stored.append(hot.STORE.run(row))
+
     try:
-        off_the_event_loop(lambda: stored.append(hot.STORE.run(row)))
+        off_the_event_loop(insert)
     except DatabaseError as exc:
         raise PublishError(f"the outbox could not take {envelope.type!r}: {exc}") from exc
     return stored[0] > 0
@@ -194,7 +208,7 @@ def postpone(keys: Iterable[Key], due_at: datetime, error: str = "", *, refused:
         changes["failures"] = F("failures") + 1
     with write_transaction(to_disk=False):
         for key in in_order:
-            copy_of(key).filter(state__in=OPEN).update(**changes)
+            copy_of(key).filter(state__in=UNDER_WAY).update(**changes)
 
 
 @without_fork
@@ -223,7 +237,17 @@ def settle(key: Key, outcome: str, reason: str = "") -> bool:
         "now": utc_now(),
         "reason": storable(reason),
     }
-    return hot.SETTLE.run(values) > 0
+    return settle_bound(values)
+
+
+def settle_bound(values: Mapping[str, Any]) -> bool:
+    """Do as `settle`, with values as `hot.SETTLE` takes them."""
+    row = hot.SETTLE.fetch(values)
+    if row is None:
+        return False
+    if row[0]:
+        ordering.ended(ordering.Sequence(values["target"], row[0]))
+    return True
 
 
 @without_fork

@@ -11,7 +11,7 @@ from kombu import Queue
 from messaging import codec
 from messaging.batches import Copy, is_away
 from messaging.clock import BUS_CLOCK
-from messaging.custody import due, epoch, held, outbox, schedule, shared
+from messaging.custody import due, epoch, held, ordering, outbox, schedule, shared
 from messaging.custody.due import BATCH, DueMessage
 from messaging.custody.link import Link
 from messaging.custody.outbox import ASK_SECONDS, BROKER_AWAY_SECONDS, Key
@@ -20,6 +20,7 @@ from messaging.custody.retention import Retention
 from messaging.custody.runs import LEASES
 from messaging.custody.sending import Sent, refuse, send
 from messaging.custody.targets import Targets
+from messaging.custody.telling import tell_custodians
 from messaging.database_threads import close_database
 from messaging.envelope import utc_now
 from messaging.errors import BrokerError, DecodeError, PublishError, PublishUncertain
@@ -29,6 +30,7 @@ from messaging.models import OutboxState
 
 if TYPE_CHECKING:
     from messaging.bus import MessageBus
+    from messaging.custody.handoff import Handoff
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +65,9 @@ class Relay:
         #: Of the broker when the queue was last bound.
         self._epoch = ""
         self._is_broker_away = False
+        self._sequences = ordering.Watch()
         self._stopped = threading.Event()
+        self._woken = threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -74,15 +78,28 @@ class Relay:
     def stop(self, timeout_seconds: float = 5.0) -> None:
         """Stop after the batch in hand."""
         self._stopped.set()
+        self.wake()
         if self._thread is not None:
             self._thread.join(timeout_seconds)
 
+    def wake(self) -> None:
+        """Have it look at once."""
+        self._woken.set()
+
+    @property
+    def publisher(self) -> "Handoff":
+        """What publishes at once in this process."""
+        return self._bus.dispatch.handoff
+
     def run(self) -> None:
         """Work until stopped, in this thread."""
+        ordering.RELAYS.add(self)
         try:
             while not self._stopped.is_set():
-                self._stopped.wait(self._turn())
+                self._woken.wait(self._turn())
+                self._woken.clear()
         finally:
+            ordering.RELAYS.discard(self)
             close_database()
 
     def _turn(self) -> float:
@@ -93,6 +110,7 @@ class Relay:
             while done >= BATCH and not self._stopped.is_set():
                 # Each at its own pace, however much is due.
                 self._watch_broker()
+                self._sequences.turn()
                 done = self.work()
                 with no_fork_meanwhile():
                     self._retention.turn()
@@ -123,8 +141,7 @@ class Relay:
             BrokerError, PublishUncertain: the broker is away; what was not published is due again
                 soon.
         """
-        counts = self._publish_outbox(), self._publish_inbox(), self._tell_custodians()
-        return max(counts)
+        return max(self._publish_outbox(), self._publish_inbox(), self._tell_custodians())
 
     def _watch_broker(self) -> None:
         """Look for the marker now and then; at once after the broker was away."""
@@ -270,22 +287,7 @@ class Relay:
         return len(deliveries)
 
     def _tell_custodians(self) -> int:
-        """Send the receipts that are owed, one message for each custodian and service."""
-        owed = schedule.claim_receipts(self._bus.keyring.speakers)
-        batches: dict[tuple[str, str], list[schedule.OwedReceipt]] = {}
-        for receipt in owed:
-            batches.setdefault((receipt.custodian, receipt.service), []).append(receipt)
-        untold = list(batches)
-        try:
-            while untold:
-                custodian, service = untold[-1]
-                receipts = batches[custodian, service]
-                self._link.tell(custodian, service, [receipt.entry for receipt in receipts])
-                untold.pop()
-        finally:
-            if untold:
-                schedule.owe_again([receipt for key in untold for receipt in batches[key]])
-        return len(owed)
+        return tell_custodians(self._link, self._bus.keyring.speakers)
 
 
 def _after(seconds: float) -> datetime:

@@ -14,7 +14,7 @@ from messaging.models.received import (
     InboxState,
     SeenRequest,
 )
-from messaging.models.sent import OPEN, OutboxMessage, OutboxState
+from messaging.models.sent import OPEN, UNDER_WAY, OutboxMessage, OutboxState
 from messaging.models.state import BusState, PausedService
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "OPEN",
     "SERVICE_LENGTH",
     "TYPE_LENGTH",
+    "UNDER_WAY",
     "UNENDED",
     "BusState",
     "DedupHorizon",

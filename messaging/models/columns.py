@@ -10,7 +10,7 @@ ID_LENGTH = 200
 
 
 def due_until_the_end(open_states: tuple[str, ...], name: str) -> models.CheckConstraint:
-    """Return the constraint that ``due_at`` is empty if and only if a row is at its end."""
+    """Return the constraint that ``due_at`` is empty unless a row is in one of these states."""
     return models.CheckConstraint(
         condition=Q(state__in=open_states, due_at__isnull=False)
         | (~Q(state__in=open_states) & Q(due_at__isnull=True)),

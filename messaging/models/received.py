@@ -41,6 +41,7 @@ class InboxMessage(models.Model):
     custodian = models.CharField(max_length=SERVICE_LENGTH, blank=True)
     type = models.CharField(max_length=TYPE_LENGTH)
     priority = models.CharField(max_length=8)
+    ordering_key = models.CharField(max_length=ID_LENGTH, blank=True)
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField(null=True)
     #: Body of the Celery task. Empty while only the broker keeps the message, and long after.
@@ -80,6 +81,11 @@ class InboxMessage(models.Model):
                 fields=["message_id", "service"], name="messaging_inbox_message"
             ),
             due_until_the_end(UNENDED, "messaging_inbox_due_until_the_end"),
+            models.UniqueConstraint(
+                fields=["service", "ordering_key"],
+                condition=Q(state=InboxState.RUNNING, ordering_key__gt=""),
+                name="messaging_inbox_one_at_a_time",
+            ),
         ]
         indexes: ClassVar = [
             models.Index(

@@ -11,6 +11,8 @@ from messaging.models.columns import ID_LENGTH, SERVICE_LENGTH, TYPE_LENGTH, due
 class OutboxState(models.TextChoices):
     """How far a sent message has come, as its sender knows."""
 
+    #: Behind another one of its ordering key; see `custody.ordering`.
+    QUEUED = "queued"
     #: Not on the broker yet.
     PENDING = "pending"
     #: The broker has confirmed it.
@@ -25,8 +27,10 @@ class OutboxState(models.TextChoices):
     RESOLVED = "resolved"
 
 
-#: Somebody still has to act.
-OPEN = (OutboxState.PENDING, OutboxState.PUBLISHED, OutboxState.ACCEPTED)
+#: Somebody has to act when it is due.
+UNDER_WAY = (OutboxState.PENDING, OutboxState.PUBLISHED, OutboxState.ACCEPTED)
+#: Not at its end.
+OPEN = (OutboxState.QUEUED, *UNDER_WAY)
 
 
 class OutboxMessage(models.Model):
@@ -47,6 +51,8 @@ class OutboxMessage(models.Model):
     priority = models.CharField(max_length=8)
     #: `MessagePriority` as a number that sorts.
     urgency = models.PositiveSmallIntegerField()
+    #: One at a time and in order is what has the same one and the same target; empty: as it comes.
+    ordering_key = models.CharField(max_length=ID_LENGTH, blank=True)
     #: The message during whose handling this one was sent; empty: none.
     causation_id = models.CharField(max_length=ID_LENGTH, blank=True)
     created_at = models.DateTimeField()
@@ -80,7 +86,12 @@ class OutboxMessage(models.Model):
             models.UniqueConstraint(
                 fields=["message_id", "target", "generation"], name="messaging_outbox_copy"
             ),
-            due_until_the_end(OPEN, "messaging_outbox_due_until_the_end"),
+            due_until_the_end(UNDER_WAY, "messaging_outbox_due_until_the_end"),
+            models.UniqueConstraint(
+                fields=["target", "ordering_key"],
+                condition=Q(state__in=UNDER_WAY, ordering_key__gt=""),
+                name="messaging_outbox_one_at_a_time",
+            ),
         ]
         indexes: ClassVar = [
             models.Index(
@@ -102,6 +113,11 @@ class OutboxMessage(models.Model):
                 fields=["causation_id"],
                 condition=Q(causation_id__gt=""),
                 name="messaging_outbox_caused",
+            ),
+            models.Index(
+                fields=["target", "ordering_key", "id"],
+                condition=Q(state="queued"),
+                name="messaging_outbox_queued",
             ),
             models.Index(
                 fields=["target", "-urgency", "id"],

@@ -39,8 +39,21 @@ def untell(services: Collection[str], known: Collection[int], receipt_seconds: f
     for row in told_of(services).exclude(pk__in=known):
         assert row.published_at is not None
         pause = min(PATIENCE, 2.0 ** min(max(row.publishes - 1, 0), 16)) * receipt_seconds
+        if row.ordering_key:
+            _queue_again(row)
         row.state = OutboxState.PUBLISHED
         row.settled_at = row.told_at = None
         row.due_at = row.published_at + timedelta(seconds=pause)
         row.reason = ""
         row.save()
+
+
+def _queue_again(row: OutboxMessage) -> None:
+    """Take back what the end of this message has let out: its sender does not know of that."""
+    OutboxMessage.objects.filter(
+        target=row.target,
+        ordering_key=row.ordering_key,
+        state=OutboxState.PENDING,
+        publishes=0,
+        pk__gt=row.pk,
+    ).update(state=OutboxState.QUEUED, due_at=None)

@@ -25,6 +25,7 @@ from messaging.testing.facts import Fact, FactKind, fact_of, recording
 from messaging.testing.faults import Faults
 from messaging.testing.gateway import stand_in
 from messaging.testing.receipts import told_of, untell
+from messaging.testing.recurring import Recurring
 from messaging.testing.stepped import HarnessError, SteppedBus, SteppedRelay
 from messaging.testing.transport import SCHEME
 from messaging.testing.worker import SteppedWorker
@@ -75,6 +76,7 @@ class Stage:
                 self._commits = Commits()
             name = self._config(configured()).gateway_name
             gateway = stand_in(name, self.letters, self._services)
+            self._recurring = Recurring(gateway, self.clock.now, self.later)
             self._gateway = self.add(gateway)
             if self.has_database:
                 self._relay = SteppedRelay(gateway.bus, name, self.faults)
@@ -104,6 +106,7 @@ class Stage:
                 "the broker that they name. Make it without, and give the harness what differs."
             )
         worker = self.workers[communicator.name] = SteppedWorker(communicator, self)
+        self._recurring.of(communicator)
         return worker
 
     def note(self, kind: FactKind, service: str, envelope: Envelope, error: str = "") -> None:
@@ -218,7 +221,7 @@ class Stage:
     def _keep(self, fact: Fact) -> None:
         # What the stand-in does with a broadcast is no service's doing.
         is_stand_in = self.workers.get(fact.service) is self._gateway
-        if fact.service != self._gateway.name or not is_stand_in:
+        if fact.kind is FactKind.SENT or fact.service != self._gateway.name or not is_stand_in:
             self.facts.append(fact)
 
     def _queue_name(self, service: str) -> str:

@@ -56,6 +56,8 @@ def given_for(page: str, folder: Path) -> Iterator[Given]:
         case "docs/scaling.md":
             shop = ServiceCommunicator("shop")
             yield Given(names={"communicator": shop, "customer_id": "c7"})
+        case "docs/order_and_time.md":
+            yield Given(names={"communicator": _that_takes("report.create", "account.book")})
         case "docs/testing.md":
             yield Given(around={2: _a_test_at_its_end})
         case "docs/contracts.md":
@@ -66,6 +68,13 @@ def given_for(page: str, folder: Path) -> Iterator[Given]:
                 yield Given(folder=folder)
         case _:
             yield Given(services=running)
+
+
+def _that_takes(*types: str) -> ServiceCommunicator:
+    billing = ServiceCommunicator("billing")
+    for message_type in types:
+        billing.on_message(message_type)(lambda _data: None)
+    return billing
 
 
 @contextmanager

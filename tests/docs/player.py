@@ -69,12 +69,12 @@ class Player:
         self.serve(*given.services)
 
     def serve(self, *services: ServiceCommunicator) -> None:
-        """Run services that do not run yet, and have them register."""
+        """Run services that do not run yet, and have all of them say what they offer by now."""
         for communicator in services:
             if id(communicator) not in self._served:
                 self._served.add(id(communicator))
                 self.bus.service(communicator)
-                communicator.presence._register()
+            communicator.presence._register()
         self.bus.settle()
 
     def run_python(self, block: Block) -> None:

@@ -4,6 +4,7 @@ EFFECTS_SERVICE names it. Run by `celery -A tests.support.effects worker`.
 """
 
 import os
+import zlib
 from typing import Any
 
 import django
@@ -42,6 +43,26 @@ def count_at_the_sixth_attempt(_data: Any, message: Envelope) -> None:
     count(message, communicator.name)
     if message.attempt < 6:
         raise ValueError("not yet")
+
+
+@communicator.on_message(
+    "note.in.order",
+    atomic=True,
+    retry=RetryPolicy(immediate=1, delayed=9, base_seconds=0.2, floor_seconds=0.1),
+)
+def note_in_order(data: Any, message: Envelope) -> None:
+    """Fails at the first attempts of one message in twenty, before its effect or after it."""
+    key, number = data
+    attempts_in_vain = number % 3 + 1 if zlib.crc32(message.id.encode()) % 20 == 0 else 0
+    if message.attempt < attempts_in_vain:
+        raise ValueError("not yet")
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO effect (message_id, service, number) VALUES (%s, %s, %s)",
+            [message.id, key, number],
+        )
+    if message.attempt == attempts_in_vain:
+        raise ValueError("not yet, and nothing of it stays")
 
 
 @communicator.on_message("fail.always", retry=RetryPolicy(immediate=1, delayed=1, base_seconds=1))

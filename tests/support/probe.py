@@ -2,7 +2,7 @@
 
 PROBE_SERVICE names it, PROBE_PATTERNS lists what else it subscribes to, PROBE_JOURNAL is its file.
 PROBE_SLOWLY makes each take so many seconds. PROBE_HANGS gives it a health check that never ends,
-PROBE_BROKEN a mistake in one handler.
+PROBE_BROKEN a mistake in one handler. PROBE_RECURS has it sent `work` every so many seconds.
 """
 
 import os
@@ -82,6 +82,12 @@ def record(data: Any, message: Envelope) -> None:
 
 for pattern in filter(None, os.environ.get("PROBE_PATTERNS", "work").split(",")):
     communicator.on_message(pattern)(record)
+
+
+if "PROBE_RECURS" in os.environ:
+    communicator.recurring(
+        "tick", "work", to=communicator.name, every=float(os.environ["PROBE_RECURS"])
+    )
 
 
 @communicator.on_message("echo")

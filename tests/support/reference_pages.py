@@ -69,7 +69,7 @@ _SETTINGS_FOOT: Final = """
 
 #: Which commands are told of together.
 _CHAPTERS: Final = {
-    "Saying something": ("bus_send", "bus_request", "bus_broadcast"),
+    "Saying something": ("bus_send", "bus_request", "bus_broadcast", "bus_recurring"),
     "Looking": (
         *("bus_services", "bus_top", "bus_account", "bus_explain", "bus_dead_letters"),
         "bus_doctor",

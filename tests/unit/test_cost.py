@@ -95,9 +95,9 @@ def test_accepting_a_critical_message(sender: ServiceCommunicator) -> None:
         sender.send_to_service("worker", "work", DATA, priority=MessagePriority.CRITICAL)
 
     accept()
-    handoff = sender.bus.dispatch._handoff
+    handoff = sender.bus.dispatch.handoff
     assert handoff.flush(5)
-    handoff.give = lambda *_: None  # type: ignore[method-assign] # the thread's own work
+    handoff.give = lambda *_: None  # type: ignore[method-assign]  # the thread's own work
     connection.ensure_connection()
     statements: list[str] = []
     connection.connection.set_trace_callback(statements.append)

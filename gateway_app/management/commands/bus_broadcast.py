@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from gateway_app.bus import communicator
-from gateway_app.commands import BusCommand, add_message, add_priority
+from gateway_app.commands import BusCommand, add_message, add_priority, add_timing
 
 
 class Command(BusCommand):
@@ -17,10 +17,16 @@ class Command(BusCommand):
         """Add what is broadcast."""
         add_message(parser, with_target=False)
         add_priority(parser)
+        add_timing(parser)
 
     def run(self, options: dict[str, Any]) -> None:
         """Broadcast it."""
         message_id = communicator.broadcast(
-            options["type"], options["data"], priority=options["priority"]
+            options["type"],
+            options["data"],
+            priority=options["priority"],
+            delay=options["delay"],
+            send_at=options["at"],
+            ordering_key=options["ordering_key"],
         )
         self.stdout.write(message_id)

@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from gateway_app.bus import communicator
-from gateway_app.commands import BusCommand, add_message, add_priority, seconds
+from gateway_app.commands import BusCommand, add_message, add_priority, add_timing, seconds
 
 
 class Command(BusCommand):
@@ -17,7 +17,7 @@ class Command(BusCommand):
         """Add what is sent, and how."""
         add_message(parser, with_target=True)
         add_priority(parser)
-        parser.add_argument("--delay", type=seconds, metavar="S", help="send it in S seconds")
+        add_timing(parser)
         parser.add_argument(
             "--expires", type=seconds, metavar="S", help="worthless after S seconds"
         )
@@ -30,6 +30,8 @@ class Command(BusCommand):
             options["data"],
             priority=options["priority"],
             delay=options["delay"],
+            send_at=options["at"],
+            ordering_key=options["ordering_key"],
             expires_in=options["expires"],
         )
         self.stdout.write(message_id)

@@ -12,11 +12,12 @@ from messaging import MessagePriority, MessagingConfig
 from messaging.custody import begin as beginning
 from messaging.custody import hot, inbox, outbox, retention, schedule, shared
 from messaging.custody.arrival import ONLY_COPY, Arrival
-from messaging.custody.begin import MustPark, NotRun, begin
+from messaging.custody.begin import begin
 from messaging.custody.inbox import Run
 from messaging.custody.outbox import Key
 from messaging.custody.owner import is_dead, process, this_process
 from messaging.custody.runs import RUNS
+from messaging.custody.why_not import MustPark, NotRun
 from messaging.deadletter import DeadLetterReason
 from messaging.envelope import Envelope, MessageKind, utc_now
 from messaging.errors import LeaseLost
