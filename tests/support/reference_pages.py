@@ -156,6 +156,7 @@ def _settings() -> Iterator[Setting]:
             text = _markdown(" ".join(comment)) or "likewise"
             default = defaults[name]
             shown = "" if default is MISSING else f"`{default!r}`".replace("`''`", "empty")
+            shown = shown.replace(",", ", ")  # a line of words may be broken
             yield Setting(name, declared[2], shown.replace("'", '"'), text, begins_group)
             comment, begins_group = [], False
 
