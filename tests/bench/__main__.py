@@ -1,11 +1,12 @@
 """Measure the bus beside Celery, and itself as it grows: ``python -m tests.bench``.
 
-The workloads are W1 (backlog), W2 (latency), W3 (requests), W4 (broadcasts), W5 (durable), W6
-(an idle worker), W7 (beside a backlog), W8 (in an old database), W9 (with many services), W10
-(HTTP), W11 (health rounds), W12 (beside those who look at the pages), EVENTS and SIGNED (as W1,
-with task events, and with signatures). RabbitMQ is looked for at BENCH_AMQP; Redis is started for
-each measurement where redis-server is installed, and else looked for at BENCH_REDIS. Ends with 1
-if a measurement failed; whether targets are met is in the table only.
+The workloads are W1 (backlog), W2 (latency), W3 (requests), W4 (broadcasts), W5 (durable), W6 (an
+idle worker), W7 (beside a backlog), W8 (in an old database), W9 (with many services), W10 (HTTP),
+W11 (health rounds), W12 (beside those who look at the pages), ORDERED (as W5, with ordering keys),
+EVENTS and SIGNED (as W1, with task events, and with signatures). RabbitMQ is looked for at
+BENCH_AMQP; Redis is started for each measurement where redis-server is installed, and else looked
+for at BENCH_REDIS. Ends with 1 if a measurement failed; whether targets are met is in the table
+only.
 """
 
 import argparse
@@ -127,7 +128,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--workloads", type=_workloads, default=WORKLOADS, help="such as W1,W3")
     parser.add_argument("--peers", type=_peers, default=(), help="such as bus-sqlite,celery-rmq")
     parser.add_argument("--reps", type=int, default=3, help="repetitions (3)")
-    parser.add_argument("--messages", type=int, help="in W1, W5, EVENTS and SIGNED (5000)")
+    parser.add_argument("--messages", type=int, help="in W1, W5, EVENTS, ORDERED, SIGNED (5000)")
     parser.add_argument("--budget", type=float, default=15.0, help="seconds for one step (15)")
     parser.add_argument(
         "--json",

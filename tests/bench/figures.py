@@ -176,6 +176,12 @@ SECTIONS: Final[Mapping[str, Section]] = {
         base_variant="off",
         base_name="off",
     ),
+    "ORDERED": Section(
+        title="ORDERED: as W5, with ordering keys",
+        metrics=_BACKLOG,
+        base_variant="no key",
+        base_name="no key",
+    ),
     "SIGNED": Section(
         title="SIGNED: as W1, with messages signed, and each begun by its row",
         metrics=_BACKLOG,

@@ -218,6 +218,22 @@ def _switched(workload: str, variable: str, on: str, off: str) -> Plan:
     return plan
 
 
+def _ordered(counts: Counts) -> Iterator[list[Case]]:
+    """W5 with ordering keys, against the same without."""
+    for contestant in BUS[:1] if counts.quick else BUS:
+        yield [
+            Case(
+                workload="ORDERED",
+                variant=name,
+                contestant=contestant,
+                measure=_bound(workloads.backlog, "c4", counts),
+                more={"BENCH_ORDERING_KEYS": str(keys)},
+                durable=True,
+            )
+            for name, keys in (("no key", 0), ("100 keys", 100), ("1 key", 1))
+        ]
+
+
 def _is_slow(contestant: Contestant) -> bool:
     """Return whether it polls once a second: it is worth a look, not one in every variant."""
     return contestant.flavour == "sqla"
@@ -238,6 +254,7 @@ _PLANS: Final[dict[str, Plan]] = {
     "W12": _views,
     "W13": _heartbeats,
     "EVENTS": _switched("EVENTS", "BENCH_EVENTS", on="1", off="0"),
+    "ORDERED": _ordered,
     "SIGNED": _switched("SIGNED", "MESSAGING_SIGNING_KEYS", on=f"bench:{'b' * 40}", off=""),
 }
 WORKLOADS: Final = tuple(_PLANS)

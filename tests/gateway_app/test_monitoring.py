@@ -31,6 +31,7 @@ GROUPED = re.compile(r"\b(?:by|on)\s*\(([^)]*)\)")
 def text(own_broker: MessageBus) -> str:
     """The metrics of a bus on which something of everything happened."""
     happen(own_broker)
+    metrics.count_unauthorized("192.0.2.7")
     return metrics.render().decode()
 
 

@@ -8,6 +8,7 @@ events on.
 """
 
 import hashlib
+import itertools
 import os
 import shutil
 import subprocess
@@ -38,6 +39,8 @@ class BusPeer:
             "redis": os.environ.get("BENCH_REDIS", ""),
         }[broker]
         self._broker = broker
+        self._keys = int(os.environ.get("BENCH_ORDERING_KEYS", "0"))
+        self._sent = itertools.count()
         self._priority = "CRITICAL" if os.environ.get("BENCH_DURABLE") == "1" else "NORMAL"
         os.environ.update(
             BROKER_URL=url,
@@ -86,7 +89,10 @@ class BusPeer:
 
     def publish(self, message: Mapping[str, Any]) -> None:
         """Send a command; CRITICAL is committed to the outbox when this returns."""
-        self.client.send_to_service("svc0", "order.paid", message, priority=self._priority)
+        key = f"key-{next(self._sent) % self._keys}" if self._keys else None
+        self.client.send_to_service(
+            "svc0", "order.paid", message, priority=self._priority, ordering_key=key
+        )
 
     def broadcast(self, message: Mapping[str, Any]) -> None:
         """Broadcast an event."""
