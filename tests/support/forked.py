@@ -61,7 +61,13 @@ class _Forked:
         assert self._process.pid
         self.pid: int = self._process.pid
         # As after a start: from here on a signal to its session reaches it.
-        eventually(lambda: self.poll() is not None or os.getpgid(self.pid) == self.pid)
+        eventually(self._is_apart)
+
+    def _is_apart(self) -> bool:
+        try:
+            return self.poll() is not None or os.getpgid(self.pid) == self.pid
+        except ProcessLookupError:  # it has ended, and its exit code is on the way
+            return True
 
     def poll(self) -> int | None:
         return self._process.exitcode
