@@ -212,6 +212,7 @@ def test_a_django_project_and_a_plain_script_talk_by_what_the_page_says(project:
     project.start("uvicorn", "gateway_app.asgi:application", "--port", port, **env)
     url = f"http://127.0.0.1:{port}"
     eventually(lambda: status(f"{url}/ready") == 200, 90, "the gateway's web process")
+    assert status(f"{url}/api/openapi.json") == 200
     assert status(f"{url}/ops/") == 302
     assert status(f"{url}/static/ops/ops.css") == 200
     listed = eventually(
