@@ -14,9 +14,9 @@ DEBUG = True
 SECRET_KEY = "of an example that keeps no secrets"
 
 INSTALLED_APPS = [
-    # The bus, and the gateway with what its pages need.
-    "messaging",
+    # First: it adds to pages of the admin, and to a command of messaging.
     "gateway_app",
+    "messaging",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
