@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from messaging import RemoteError
 from messaging.testing import Harness
 from shop.catalogue.handlers import communicator as catalogue
 from shop.notifications.handlers import communicator as notifications
@@ -115,6 +116,21 @@ def test_a_crash_at_any_step_changes_nothing(
     numbers.append(place(shop, sku="lamp", quantity=4))
     settle(shop)
     assert [state(number) for number in numbers] == ["confirmed", "cancelled", "cancelled"]
+
+
+def test_without_a_catalogue_no_order_is_stored_and_one_that_is_kept_waits(
+    shop: Harness,
+) -> None:
+    shop.stop("catalogue")
+    number = place(shop)
+    data = {"order": "order-asked", "email": "ada@example.com", "sku": "mug", "quantity": 1}
+    with pytest.raises(RemoteError):
+        shop.request("orders", "order.place", {**data, "card": CARD_GOOD})
+    assert not Order.objects.exists()
+    shop.start("catalogue")
+    settle(shop)
+    assert state(number) == "confirmed"
+    assert Order.objects.count() == 1
 
 
 def test_a_customer_may_cancel_between_the_goods_and_the_money(shop: Harness) -> None:

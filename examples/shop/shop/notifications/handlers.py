@@ -9,7 +9,7 @@ from typing import Final
 from django.core.mail import send_mail as hand_over
 from django.utils import timezone
 
-from messaging import Envelope, MessagePriority, ServiceCommunicator
+from messaging import Envelope, MessagePriority, RetryPolicy, ServiceCommunicator
 from shop.notifications.contracts import (
     MAIL_SEND,
     ORDER_NEWS,
@@ -32,6 +32,10 @@ SUBJECTS: Final = {
     "order.cancelled": "Your order {order} is cancelled: {reason}",
 }
 PURCHASING: Final = "purchasing@example.com"
+#: A mail server may be away for a night; then somebody looks at the dead letters.
+A_NIGHT: Final = RetryPolicy(
+    immediate=1, delayed=20, base_seconds=10.0, factor=3.0, cap_seconds=3600.0
+)
 
 
 @communicator.on_message(ORDER_NEWS, schema=OrderNews, atomic=True)
@@ -48,7 +52,7 @@ def tell_purchasing(event: StockLow) -> None:
     _write(PURCHASING, f"Only {event.available} of {event.sku} left")
 
 
-@communicator.on_message(MAIL_SEND, schema=SendMail)
+@communicator.on_message(MAIL_SEND, schema=SendMail, retry=A_NIGHT)
 def send_mail(wanted: SendMail) -> None:
     """Hand an e-mail to the mail server, and note that.
 
