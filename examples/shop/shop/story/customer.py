@@ -28,15 +28,18 @@ class Customer:
         self._stage = stage
         self._url = stage.stack.gateway_url
 
-    def look(self, sku: str) -> dict[str, Any] | None:
-        """Return a product; None: there is none."""
-        response = httpx.get(
-            f"{self._url}/api/products/{sku}", timeout=HTTP_SECONDS, trust_env=False
-        )
-        return response.json() if response.is_success else None
+    def look(self, sku: str) -> dict[str, Any]:
+        """Return a product, once the gateway knows the way to it and the warehouse has counted."""
+        return self._stage.eventually(f"a look at {sku}", partial(self._counted, sku))
+
+    def is_unknown(self, sku: str) -> bool:
+        """Return whether there is no such product."""
+        return self._get(f"products/{sku}").status_code == httpx.codes.NOT_FOUND
 
     def order(self, card: str = CARD_GOOD, sku: str = "mug", *, waits: bool = True) -> str:
         """Order a piece; return the number of the order.
+
+        Whoever is told 5xx sends it again: under its number it is the same order.
 
         Args:
             card: who pays.
@@ -44,24 +47,12 @@ class Customer:
             waits: for the answer of orders; else it is enough that the gateway keeps the order.
         """
         number = f"order-{secrets.token_hex(6)}"
-        response = httpx.post(
-            f"{self._url}/api/orders",
-            json={
-                "order": number,
-                "email": "ada@example.com",
-                "sku": sku,
-                "quantity": 1,
-                "card": card,
-            },
-            headers={} if waits else {"Prefer": "respond-async", "Idempotency-Key": number},
-            timeout=HTTP_SECONDS,
-            trust_env=False,
-        )
+        data = {"order": number, "email": "ada@example.com", "sku": sku, "quantity": 1}
+        keep = {"Prefer": "respond-async", "Idempotency-Key": number}
+        post = partial(self._post, {**data, "card": card}, {} if waits else keep)
+        answer = self._stage.eventually(f"the answer to {number}", post)
         expected = httpx.codes.OK if waits else httpx.codes.ACCEPTED
-        require(
-            response.status_code == expected,
-            f"POST /api/orders: {response.status_code} {response.text}",
-        )
+        require(answer.status_code == expected, f"{answer.status_code}: {answer.text}")
         return number
 
     def wait_for(self, orders: Iterable[str], state: str) -> dict[str, Any]:
@@ -78,11 +69,27 @@ class Customer:
             require(answer["state"] == state, f"{order} is {answer['state']}: {answer['reason']}")
         return answer
 
+    def _counted(self, sku: str) -> dict[str, Any] | None:
+        answer = self._get(f"products/{sku}")
+        product: dict[str, Any] = answer.json() if answer.is_success else {}
+        return product if product.get("stock") is not None else None
+
     def _ended(self, order: str) -> dict[str, Any] | None:
-        response = httpx.get(
-            f"{self._url}/api/orders/{order}", timeout=HTTP_SECONDS, trust_env=False
-        )
-        if not response.is_success:
+        answer = self._get(f"orders/{order}")
+        if not answer.is_success:
             return None  # an order that the gateway keeps is not there yet
-        answer: dict[str, Any] = response.json()
-        return answer if answer["state"] in ("confirmed", "cancelled") else None
+        found: dict[str, Any] = answer.json()
+        return found if found["state"] in ("confirmed", "cancelled") else None
+
+    def _get(self, path: str) -> httpx.Response:
+        return httpx.get(f"{self._url}/api/{path}", timeout=HTTP_SECONDS, trust_env=False)
+
+    def _post(self, data: dict[str, Any], headers: dict[str, str]) -> httpx.Response | None:
+        answer = httpx.post(
+            f"{self._url}/api/orders",
+            json=data,
+            headers=headers,
+            timeout=HTTP_SECONDS,
+            trust_env=False,
+        )
+        return None if answer.is_server_error else answer

@@ -11,7 +11,7 @@ def _play(stage: Stage[ShopLooks]) -> str:
     customer.wait_for([order], "confirmed")
     stage.eventually("the parcel", lambda: looks.reservations(order) == ["sent"] or None)
     lamp = customer.look("lamp")
-    require(lamp is not None and lamp["stock"] == 2, f"the lamps: {lamp}")
+    require(lamp["stock"] == 2, f"the lamps: {lamp}")
     charges = looks.charges(order)
     require(charges == [4900], f"charged {charges}")
     stage.eventually("the e-mails", lambda: len(looks.mails(order)) == 2 or None)

@@ -12,7 +12,7 @@ def _play(stage: Stage[ShopLooks]) -> str:
     answer = customer.wait_for([order], "cancelled")
     stage.eventually("the release", lambda: looks.reservations(order) == ["released"] or None)
     lamp = customer.look("lamp")
-    require(lamp is not None and lamp["stock"] == 2, f"the lamps: {lamp}")
+    require(lamp["stock"] == 2, f"the lamps: {lamp}")
     require(not looks.charges(order), f"charged {looks.charges(order)}")
     stage.eventually("the e-mail", lambda: looks.mails(f"{order} is cancelled") or None)
     return f"cancelled: {answer['reason']}; 2 lamps as before, nothing charged, customer told"

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from gateway_app.tour.stage import Stage, Step, require
-from shop.story.customer import Customer
+from shop.story.customer import ENDED_SECONDS, Customer
 from shop.story.looks import ShopLooks
 
 ORDERS: Final = 10
@@ -18,10 +18,11 @@ def _play(stage: Stage[ShopLooks]) -> str:
     early = _mails(looks, orders)
     require(early == 0, f"{early} e-mails by nobody who runs")
     stage.stack.start("notifications")
-    stage.eventually("the e-mails", lambda: _mails(looks, orders) >= 2 * ORDERS or None)
+    due = 2 * ORDERS
+    stage.eventually("the e-mails", lambda: _mails(looks, orders) >= due or None, ENDED_SECONDS)
     stage.eventually("the last of them", lambda: looks.unsent_mails() == 0 or None)
     mails = _mails(looks, orders)
-    require(mails == 2 * ORDERS, f"{mails} e-mails")
+    require(mails == due, f"{mails} e-mails")
     return f"{ORDERS} orders confirmed meanwhile; {mails} e-mails once it was back"
 
 
