@@ -23,6 +23,9 @@ SETUP_DOCS := $(VENV)/.setup-docs
 NODE_CLIENT := clients/node/node_modules/.setup
 NODE_SETUP := $(if $(shell command -v node && command -v npm),$(NODE_CLIENT))
 
+# A project of its own, with settings of its own; here the package is this repository.
+SHOP := examples/shop
+
 # Where it is set, each of the many processes compiles every module anew: twice the time to start.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -30,7 +33,7 @@ unexport PYTHONDONTWRITEBYTECODE
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test test-long fuzz test-postgres check fmt bench soak pictures docs docs-serve clean
+.PHONY: help setup demo shop run test test-long fuzz test-postgres check fmt bench soak pictures docs docs-serve clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +42,9 @@ setup: $(SETUP) ## Make .venv and install what runs and tests it
 
 demo: $(SETUP) ## Show what the system does, on a private copy of it; needs nothing running
 	@$(BIN)/python manage.py demo
+
+shop: $(SETUP) ## Play the story of a shop of five services, on a private copy of it: examples/shop
+	@cd $(SHOP) && PYTHONPATH="$(CURDIR)" "$(CURDIR)/$(BIN)/python" manage.py play
 
 run: $(SETUP) ## Run gateway, beat, Flower and all services here until Ctrl-C
 	@$(BIN)/python manage.py run_stack
@@ -64,7 +70,9 @@ check: $(SETUP_CHECK) ## Check format, lint, types, import layers and known dang
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive messaging gateway_app services
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive messaging gateway_app services examples
+	cd $(SHOP) && PYTHONPATH="$(CURDIR)" "$(CURDIR)/$(BIN)/mypy"
+	cd $(SHOP) && PYTHONPATH="$(CURDIR)" "$(CURDIR)/$(BIN)/lint-imports" --no-cache
 
 fmt: $(SETUP_CHECK) ## Format the code and fix what can be fixed
 	$(BIN)/ruff format .

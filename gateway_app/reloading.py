@@ -10,7 +10,6 @@ from gateway_app.stack import Stack
 
 #: What every process has imported.
 EVERYWHERE: Final = ("messaging", "gateway_app")
-SERVICES: Final = "services"
 _ENDINGS: Final = (".py", ".html")
 
 
@@ -37,7 +36,8 @@ class Reloading:
         self._stack = stack
         self._root = root
         self._say = say
-        folders = (root / name for name in (*EVERYWHERE, SERVICES))
+        tops = {process.entry.app.partition(".")[0] for process in stack.processes.values()}
+        folders = (root / name for name in {*EVERYWHERE, *tops} - {""})
         self._changes = watch(
             *(folder for folder in folders if folder.is_dir()),
             watch_filter=_Sources(),

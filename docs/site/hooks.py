@@ -1,13 +1,14 @@
 """What MkDocs cannot do by itself: pages stay as they are read on a git host.
 
 - ``adr/*`` in the navigation stands for all decisions.
-- Pages of the repository's top, and sources and folders that pages link to, are pages as well.
+- Pages that lie elsewhere, and sources and folders that pages link to, are pages as well.
 - A link that is named like its file has the title of the page instead.
 - What a fence says after its language, such as a file's name, is its title.
 - The search, a dialog, has a name for those who hear the page.
 - Fonts and the mark come from where they are vendored.
 """
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,8 @@ VENDORED = {
     "site/inter.woff2": STATIC / "vendor/inter-latin-wght-normal.woff2",
     "site/mono.woff2": STATIC / "vendor/jetbrains-mono-latin-wght-normal.woff2",
 }
-#: Of the repository's top, where links in them are relative to.
-TOP_PAGES = ("CHANGELOG.md", "CONTRIBUTING.md")
+#: Pages that lie elsewhere in the repository.
+OUTER_PAGES = ("CHANGELOG.md", "CONTRIBUTING.md", "examples/shop/README.md")
 #: Source files that pages link to, and that are therefore shown.
 SOURCES = "source/"
 LINK = re.compile(r"(\]\()([^)\s#]+)((?:#[^)\s]*)?\))")
@@ -49,8 +50,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add what is not in the folder of the documents."""
     for uri, path in VENDORED.items():
         files.append(File.generated(config, uri, abs_src_path=str(path)))
-    for name in TOP_PAGES:
-        files.append(File.generated(config, name, content=_moved_down((ROOT / name).read_text())))
+    for name in OUTER_PAGES:
+        files.append(File.generated(config, name, content=_moved(name)))
     for name in sorted(_linked(files)):
         shown = File.generated(config, _page_of(name), content=_shown(name))
         shown.inclusion = InclusionLevel.NOT_IN_NAV
@@ -67,7 +68,7 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
         name = _shown_apart(folder, found[2])
         if name is None:
             return found[0]
-        target = name if name in TOP_PAGES else _page_of(name)
+        target = name if name in OUTER_PAGES else _page_of(name)
         return f"{found[1]}{depth}{target}{found[3]}"
 
     def titled(found: re.Match[str]) -> str:
@@ -120,7 +121,7 @@ def _linked(files: Files) -> set[str]:
     for file in files.documentation_pages():
         for _, link, _ in LINK.findall(FENCED.sub("", file.content_string)):
             name = _shown_apart(Path(file.src_uri).parent, link)
-            if name is not None and name not in TOP_PAGES:
+            if name is not None and name not in OUTER_PAGES:
                 found.add(name)
     return found
 
@@ -152,14 +153,16 @@ def _entries(name: str) -> list[str]:
     ]
 
 
-def _moved_down(text: str) -> str:
-    """Return a page of the top as one of the documents' folder."""
+def _moved(name: str) -> str:
+    """Return an outer page as one of the documents' folder, where it has the same path."""
+    folder = Path(name).parent
 
     def moved(found: re.Match[str]) -> str:
-        link = found[2]
-        if "://" in link:
+        if "://" in found[2]:
             return found[0]
-        inside = link.removeprefix("docs/") if link.startswith("docs/") else f"../{link}"
-        return f"{found[1]}{inside}{found[3]}"
+        target = (ROOT / folder / found[2]).resolve()
+        return f"{found[1]}{os.path.relpath(target, ROOT / 'docs' / folder)}{found[3]}"
 
-    return LINK.sub(moved, text)
+    text = (ROOT / name).read_text()
+    parts = FENCED.split(text)
+    return "".join(part if FENCED.match(part) else LINK.sub(moved, part) for part in parts)

@@ -16,6 +16,8 @@ from messaging.envelope import utc_now
 
 #: More than any browser or library sends; the server itself has no bound.
 MAX_HEADER_BYTES: Final = 65_536
+#: What Django serves under DEBUG in a project that names no hosts, as `startproject` makes it.
+_LOCAL_HOSTS: Final = (".localhost", "127.0.0.1", "[::1]")
 #: Of several, another server might take another one.
 _ONCE: Final = frozenset(
     name.encode() for name in ("host", "content-type", durable.PRIORITY_HEADER, durable.KEY_HEADER)
@@ -29,7 +31,7 @@ def check_request(request: Request) -> None:
         Problem: 400, or 431 where they are too large.
     """
     _check_headers(request)
-    if not _is_served(request.headers.get("host", ""), tuple(settings.ALLOWED_HOSTS)):
+    if not _is_served(request.headers.get("host", ""), _allowed_hosts()):
         raise Problem(HTTPStatus.BAD_REQUEST, "this host is not served here")
 
 
@@ -48,6 +50,13 @@ def check_serves(entry: ServiceEntry) -> None:
         wait = max(1.0, (until - now).total_seconds())
         text = f"{entry.name} is in maintenance until {instant_text(until, now)}"
     raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, text, headers={"Retry-After": str(round(wait))})
+
+
+def _allowed_hosts() -> tuple[str, ...]:
+    """Return the names that Django serves its pages under."""
+    if settings.DEBUG and not settings.ALLOWED_HOSTS:
+        return _LOCAL_HOSTS
+    return tuple(settings.ALLOWED_HOSTS)
 
 
 @lru_cache(maxsize=64)

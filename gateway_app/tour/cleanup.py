@@ -1,7 +1,8 @@
-"""Takes off a shared broker what one tour left there."""
+"""Takes off a shared broker what one play left there."""
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import redis
 
@@ -9,8 +10,8 @@ from gateway_app.tour.stage import Stage
 from messaging import MessageBus
 
 
-def wipe_broker(stage: Stage) -> None:
-    """Have the broker lose everything the tour has on it, under everybody's feet."""
+def wipe_broker(stage: Stage[Any]) -> None:
+    """Have the broker lose everything the play has on it, under everybody's feet."""
     sandbox, bus = stage.sandbox, stage.communicator.bus
     if sandbox.is_broker_embedded:
         file = bus.config.broker_url.removeprefix("sqlite:///")

@@ -1,4 +1,4 @@
-"""Where the tour plays: a folder, a database, a broker or a corner of one, all its own."""
+"""Where a play plays: a folder, a database, a broker or a corner of one, all its own."""
 
 import secrets
 import shutil
@@ -19,16 +19,18 @@ from messaging.brokers import profile_for
 
 #: The longest command waits for a replayed message; a fresh database takes a second.
 COMMAND_SECONDS: Final = 90.0
+#: In the folder.
+DATABASE: Final = "gateway.sqlite3"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sandbox:
-    """The surroundings of the tour's processes."""
+    """The surroundings of a play's processes."""
 
     folder: Path
     #: Of the processes.
     environment: dict[str, str]
-    #: The same bus, for the tour itself.
+    #: The same bus, for the play itself.
     config: MessagingConfig
     gateway_url: str
 
@@ -45,7 +47,7 @@ class Sandbox:
     @property
     def database(self) -> Path:
         """The processes' database."""
-        return self.folder / "gateway.sqlite3"
+        return self.folder / DATABASE
 
     def manage(self, *arguments: str) -> str:
         """Run a management command as an operator would; return what it printed.
@@ -87,28 +89,27 @@ class Sandbox:
         self.manage("migrate", "--verbosity=0", "--no-input")
 
 
-def make_sandbox() -> Sandbox:
-    """Return a fresh sandbox; nothing of it but the folder exists yet."""
-    folder = Path(tempfile.mkdtemp(prefix="bus-demo-"))
+def make_sandbox(name: str) -> Sandbox:
+    """Return a fresh sandbox of this play; nothing of it but the folder exists yet."""
+    folder = Path(tempfile.mkdtemp(prefix=f"bus-{name}-"))
     broker_url = settings.MESSAGING["broker_url"]
     if profile_for(broker_url).name == "sqlite":
         # Never a broker file that others may be using.
         broker_url = f"sqlite:///{folder / 'broker.sqlite3'}"
-    namespace = f"demo-{secrets.token_hex(4)}"
+    namespace = f"{name}-{secrets.token_hex(4)}"
     port = free_port()
     return Sandbox(
         folder=folder,
         environment=child_environment(
             VAR_DIR=str(folder),
-            # Empty: SQLite in the folder.
-            DATABASE_URL="",
+            DATABASE_URL=f"sqlite:///{folder / DATABASE}",
             BROKER_URL=broker_url,
             MESSAGING_NAMESPACE=namespace,
             # 30 by default. Redis keeps what a killed worker held to itself; custody sends it
-            # again after this, and nobody likes to watch a tour wait.
+            # again after this, and nobody likes to watch it wait.
             MESSAGING_RECEIPT_TIMEOUT_SECONDS="3",
             GATEWAY_PORT=str(port),
-            # The tour comes by HTTP, on loopback.
+            # The play comes by HTTP, on loopback.
             DJANGO_TLS="0",
             DJANGO_SECRET_KEY=secrets.token_urlsafe(32),
             DJANGO_ALLOWED_HOSTS="127.0.0.1",

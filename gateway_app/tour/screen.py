@@ -1,4 +1,4 @@
-"""What the tour looks like on a terminal, and in a file."""
+"""What a play looks like on a terminal, and in a file."""
 
 import shutil
 import textwrap
@@ -27,9 +27,9 @@ class Screen:
         # Nobody reads lines of a thousand columns, and Django's terminal may be a file.
         self._width = min(shutil.get_terminal_size((100, 24)).columns, 100)
 
-    def heading(self, **facts: str) -> None:
+    def heading(self, title: str, **facts: str) -> None:
         """Print what is about to happen, and where."""
-        self._out.write(self._style.MIGRATE_HEADING("A tour of the message bus"))
+        self._out.write(self._style.MIGRATE_HEADING(title))
         for name, text in facts.items():
             self._line(name, text)
 

@@ -1,18 +1,22 @@
-"""What a step of the tour is, and what it has to work with."""
+"""What a step is, and what it has to work with."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final, Generic
+
+from typing_extensions import TypeVar
 
 from gateway_app.stack import Stack
-from gateway_app.tour.records import Records
+from gateway_app.tour.records import Looks, Records
 from gateway_app.tour.sandbox import Sandbox
 from messaging import ServiceCommunicator
 from messaging.clock import SYSTEM_CLOCK
 
 T = TypeVar("T")
+#: How a play looks into its database; the tour's way unless it says so.
+L = TypeVar("L", bound=Looks, default=Records)
 
-#: Everything in the tour takes milliseconds; this is what a busy machine may make of them.
+#: Everything in a play takes milliseconds; this is what a busy machine may make of them.
 EVENTUALLY_SECONDS: Final = 20.0
 #: Pause between looks; each look is a request, so not too short.
 LOOK_SECONDS: Final = 0.05
@@ -23,7 +27,7 @@ class StepFailed(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stage:
+class Stage(Generic[L]):
     """What the steps share."""
 
     #: The processes; started by the first step.
@@ -33,7 +37,7 @@ class Stage:
     #: Where they play; runs commands there.
     sandbox: Sandbox
     #: What is in its database.
-    records: Records
+    records: L
     #: Tells what a step waits for, while it waits.
     note: Callable[[str], object]
 
@@ -62,14 +66,14 @@ class Stage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """One step of the tour."""
+class Step(Generic[L]):
+    """One step of a play."""
 
     title: str
     #: What shall be seen, for people.
     expected: str
     #: Does it and returns what was seen. Raises `StepFailed`, `StackError` or `MessagingError`.
-    play: Callable[[Stage], str]
+    play: Callable[[Stage[L]], str]
 
 
 def require(condition: bool, seen: str) -> None:

@@ -11,7 +11,9 @@ import pytest
 import messaging
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("messaging", "gateway_app", "services")
+PACKAGES = ("messaging", "gateway_app", "services", "examples")
+#: What a project's settings are, here and in the example that is a project of its own.
+SETTINGS = {"gateway_app/settings.py", "examples/shop/shop/settings.py"}
 MODULES = sorted(
     path
     for package in PACKAGES
@@ -54,7 +56,7 @@ def test_a_module_of_the_client_for_node_stays_small(path: Path) -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=relative)
 def test_the_environment_is_read_in_one_place(path: Path) -> None:
-    if relative(path) == "gateway_app/settings.py":
+    if relative(path) in SETTINGS:
         return
     reads = re.findall(r"os\.getenv|os\.environ(?!\.setdefault)", path.read_text())
     allowed = 1 if relative(path) == "gateway_app/process.py" else 0  # passed on to children
@@ -85,6 +87,7 @@ def test_sending_needs_neither_celery_nor_flower() -> None:
         "docs/wire_protocol.md",
         "docs/from_celery.md",
         "docs/adoption.md",
+        "examples/shop/README.md",
     ],
 )
 def test_files_that_documents_name_exist(document: str) -> None:

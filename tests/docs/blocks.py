@@ -13,6 +13,7 @@ PAGES: Final = tuple(
         ROOT / "CONTRIBUTING.md",
         *sorted((ROOT / "docs").rglob("*.md")),
         *sorted((ROOT / "services").glob("*/README.md")),
+        *sorted((ROOT / "examples").glob("*/README.md")),
     )
 )
 _FENCE: Final = re.compile(

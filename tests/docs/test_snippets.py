@@ -3,7 +3,7 @@
 import json
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +17,7 @@ from tests.docs.blocks import BLOCKS, PAGES, Block, blocks_of, path_of
 from tests.docs.console import Command, commands_in
 from tests.docs.given import AFTERWARDS, given_for
 from tests.docs.player import Player
-from tests.e2e import test_from_celery, test_installed_package
+from tests.e2e import test_from_celery, test_installed_package, test_shop
 from tests.support.node import require_node
 from tests.support.processes import ROOT
 from tests.unit import test_wire_protocol
@@ -31,6 +31,15 @@ ELSEWHERE: Final = {
     ],
     ("docs/from_celery.md", "python"): list(test_from_celery.CODE.values()),
     ("docs/wire_protocol.md", "json"): list(test_wire_protocol.BLOCKS.values()),
+    ("examples/shop/README.md", "python"): [
+        f"# {name}\n{text}" for name, text in test_shop.quoted()
+    ],
+    ("examples/shop/README.md", "console"): test_shop.BLOCKS,
+}
+#: As it is taken there.
+READ_AS: Final[dict[str, Callable[[str], Any]]] = {
+    "json": json.loads,
+    "console": test_shop.commands,
 }
 #: Commands that are read here and not run, by how they begin, and why.
 ONLY_READ: Final = {
@@ -76,7 +85,7 @@ def test_what_is_run_elsewhere_is_all_that_the_page_has(page: str, language: str
     shown = [block.text for block in blocks_of(page) if block.language == language]
     taken = ELSEWHERE[page, language]
     assert shown
-    assert [json.loads(text) if language == "json" else text for text in shown] == taken
+    assert [READ_AS.get(language, str)(text) for text in shown] == taken
 
 
 @pytest.mark.parametrize("begins", ONLY_READ)
@@ -86,7 +95,7 @@ def test_what_is_only_read_is_on_a_page(begins: str) -> None:
 
 def _commands() -> Iterator[Command]:
     for block in BLOCKS:
-        if block.language == "console":
+        if block.language == "console" and not _is_elsewhere(block):
             yield from commands_in(block)
 
 
@@ -119,7 +128,7 @@ PLAYED: Final = [
     page
     for page in PAGES
     if any(
-        block.language == "console" or (block.language == "python" and not _is_elsewhere(block))
+        block.language in {"console", "python"} and not _is_elsewhere(block)
         for block in blocks_of(page)
     )
 ]

@@ -62,7 +62,7 @@ class Workplace:
     def pids(self) -> list[int]:
         """Every process that works here, whoever started it."""
         mark = f"VAR_DIR={self.var_dir}".encode()
-        sandbox = f"VAR_DIR={self.folder}/bus-demo-".encode()
+        sandbox = f"VAR_DIR={self.folder}/bus-".encode()  # of a play
         found = []
         for process in Path("/proc").glob("[0-9]*"):
             environment = _read(process / "environ")

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import venv
@@ -212,6 +213,7 @@ def test_a_django_project_and_a_plain_script_talk_by_what_the_page_says(project:
     project.start("uvicorn", "gateway_app.asgi:application", "--port", port, **env)
     url = f"http://127.0.0.1:{port}"
     eventually(lambda: status(f"{url}/ready") == 200, 90, "the gateway's web process")
+    assert status(f"{url}/api/openapi.json") == 200
     assert status(f"{url}/ops/") == 302
     assert status(f"{url}/static/ops/ops.css") == 200
     listed = eventually(
@@ -226,6 +228,20 @@ def test_a_django_project_and_a_plain_script_talk_by_what_the_page_says(project:
     lost = project.run("-m", "celery", "-A", "gateway_app", "worker")
     assert "DJANGO_SETTINGS_MODULE: expected the settings of your project" in lost.stderr
     assert (lost.returncode, lost.stderr.count("\n")) == (2, 1)
+
+
+def test_the_shop_needs_the_package_and_its_extras_alone(
+    installed: Installed, tmp_path: Path
+) -> None:
+    """Of its tests those of one service: those of all together need hypothesis as well."""
+    installed.add("gateway", "test")
+    shop = Project(tmp_path, installed)
+    ignored = shutil.ignore_patterns("__pycache__", "var")
+    shutil.copytree(ROOT / "examples/shop", tmp_path, dirs_exist_ok=True, ignore=ignored)
+    assert "no issues" in shop.succeed("manage.py", "check")
+    shop.succeed("manage.py", "migrate", "--verbosity=0")
+    assert "No changes" in shop.succeed("manage.py", "makemigrations", "--check", "--dry-run")
+    assert "passed" in shop.succeed("-m", "pytest", "-q", "shop/orders", "shop/payments")
 
 
 def status(url: str) -> int | None:

@@ -86,7 +86,7 @@ class Command(BaseCommand):
             "Gateway": f"{stack.gateway_url}/",
             "Operator pages": f"{stack.gateway_url}/ops/  ({login})",
             "Admin": f"{stack.gateway_url}/admin/  (the same login)",
-            "Flower": f"http://127.0.0.1:{settings.FLOWER_PORT}/  ({_flower_login()})",
+            **_flower_row(stack),
             "Broker": communicator.bus.connection().as_uri(),  # without the password
             "Logs": str(settings.VAR_DIR / "log"),
         }
@@ -155,6 +155,12 @@ def ensure_password(file: Path) -> str:
 
 def _flower_file() -> Path:
     return Path(settings.VAR_DIR) / "flower-password"
+
+
+def _flower_row(stack: Stack) -> dict[str, str]:
+    if FLOWER not in stack.processes:
+        return {}
+    return {"Flower": f"http://127.0.0.1:{settings.FLOWER_PORT}/  ({_flower_login()})"}
 
 
 def _flower_login() -> str:

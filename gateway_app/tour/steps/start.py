@@ -1,11 +1,14 @@
 """Step 1: everything starts and registers."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from gateway_app.tour.stage import Stage, Step
 
 
-def _play(stage: Stage) -> str:
+def start_all(stage: Stage[Any]) -> str:
+    """Start everything, and return the states of the services once all are UP."""
+
     def report(waiting: Sequence[str]) -> None:
         stage.note(f"waiting for {', '.join(waiting)}" if waiting else "everything is up")
 
@@ -20,5 +23,5 @@ def _play(stage: Stage) -> str:
 STEP = Step(
     title="Gateway and three services start and register",
     expected="the gateway answers, its registry shows every service UP",
-    play=_play,
+    play=start_all,
 )

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.test import Client
+from pytest_django import Settings
 
 from gateway_app import bus
 from gateway_app.http import openapi
@@ -196,6 +197,23 @@ def test_a_request_in_hand_when_the_server_stops_is_told_that_its_outcome_is_unk
 def test_a_host_that_is_not_ours_is_refused(client: AsgiClient) -> None:
     refused = client.get("/api/users/7", headers={"host": "evil.example"})
     assert refused.status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("is_debug", "host", "status"),
+    [
+        (True, "127.0.0.1:8000", 200),
+        (True, "localhost", 200),
+        (True, "evil.example", 400),
+        (False, "127.0.0.1:8000", 400),
+    ],
+)
+def test_a_fresh_project_that_names_no_hosts_is_served_on_its_own_one_while_it_is_debugged(
+    client: AsgiClient, settings: Settings, is_debug: bool, host: str, status: int
+) -> None:
+    settings.ALLOWED_HOSTS, settings.DEBUG = [], is_debug
+    answer = client.get("/api/openapi.json", headers={"host": host})
+    assert answer.status_code == status
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""A shop of five services that talk over the bus; README.md tells its story."""

@@ -1,0 +1,1 @@
+"""catalogue: what the shop sells, and for how much."""

@@ -1,0 +1,1 @@
+"""notifications: writes e-mails about what others have done."""

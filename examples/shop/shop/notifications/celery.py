@@ -1,0 +1,12 @@
+"""`celery -A shop.notifications worker` finds the app here."""
+
+import os
+
+import django
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "shop.settings")
+django.setup()
+
+from shop.notifications.handlers import communicator  # noqa: E402 - models need Django set up
+
+app = communicator.celery_app

@@ -1,0 +1,1 @@
+"""orders: takes orders and knows how far each has come."""

@@ -1,0 +1,1 @@
+"""payments: takes the money, and gives it back."""

@@ -1,0 +1,1 @@
+"""warehouse: has the goods, keeps some for orders, sends parcels."""
