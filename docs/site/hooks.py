@@ -72,7 +72,7 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
         return f"{found[1]}{depth}{target}{found[3]}"
 
     def titled(found: re.Match[str]) -> str:
-        target = ROOT / "docs" / folder / found[2]
+        target = (ROOT / "docs" / folder / found[2]).resolve()
         return f"[{_title_of(target)}]{found[1]}" if target.is_file() else found[0]
 
     parts = FENCED.split(markdown)
