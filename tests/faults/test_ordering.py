@@ -65,7 +65,7 @@ _OF_KEY = "SELECT number FROM effect WHERE service = ? ORDER BY rowid"
 def test_each_key_is_handled_in_order_while_workers_are_killed(
     installation: Installation, ledger: Ledger, start_counter: Callable[..., Process]
 ) -> None:
-    _in_order(installation, ledger, start_counter, count=600, keys=20, kills=3)
+    _in_order(installation, ledger, start_counter, count=400, keys=20, kills=3)
 
 
 @pytest.mark.long
