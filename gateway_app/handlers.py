@@ -168,8 +168,8 @@ def sum_up_flow(_data: Any) -> None:
     replay_driver.sweep(now)
     samples.sweep(now)
     summaries.sweep(now)
-    sending.mend(now)
     summaries.add_up(now)
+    sending.mend(now)
 
 
 @communicator.on_message(QUEUE_LOOK, senders=ITSELF)

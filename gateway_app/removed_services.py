@@ -1,4 +1,4 @@
-"""Messages kept for a service that is gone for good or renamed: parked, or sent to another one."""
+"""Messages kept for a service that is gone or renamed, or one of them: parked, or redirected."""
 
 from django.db import transaction
 from django.db.models import Q
@@ -11,8 +11,10 @@ from messaging.deadletter import DeadLetter, DeadLetterReason
 from messaging.models import OPEN, OutboxMessage
 
 
-def resolve(service: str, *, to: str | None, reason: str, actor: str) -> int:
-    """``open --> resolved`` for all messages to a service; return how many.
+def resolve(
+    service: str, *, to: str | None, reason: str, actor: str, message_id: str | None = None
+) -> int:
+    """``open --> resolved`` for messages to a service, all or one; return how many.
 
     Each in a transaction of its own, together with its dead letter, or with its copy for the other
     service. Safe to repeat.
@@ -22,12 +24,17 @@ def resolve(service: str, *, to: str | None, reason: str, actor: str) -> int:
         to: the service that gets them instead; None: they become dead letters.
         reason: text for the record.
         actor: who wants it.
+        message_id: only this one.
     """
     count = 0
-    for row in OutboxMessage.objects.filter(target=service, state__in=OPEN).order_by("pk"):
+    rows = OutboxMessage.objects.filter(target=service, state__in=OPEN).order_by("pk")
+    if message_id is not None:
+        rows = rows.filter(message_id=message_id)
+    for row in rows:
         with transaction.atomic():
             if not operating.resolve(Q(pk=row.pk), f"{actor}: {reason}"):
                 continue  # it came to its end meanwhile
+            row.refresh_from_db(fields=["publishes"])  # since the list was read
             _hand_on(row, to, reason)
             audit.record(
                 "resolve",

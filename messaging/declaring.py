@@ -12,7 +12,7 @@ from messaging.envelope import (
     is_service_name,
 )
 from messaging.errors import ConfigurationError
-from messaging.recurrence import Recurrence
+from messaging.recurrence import MOST_OF_ONE_SERVICE, Recurrence
 from messaging.schemas import DeclaredType
 from messaging.subscriber import Subscriber
 
@@ -104,8 +104,8 @@ class Declaring(Subscriber):
     ) -> None:
         """Declare a message that the gateway sends again and again, once each time.
 
-        In the gateway's name, whatever runs of this service then, and durable as with
-        `send_to_service`. It recurs once an instance has registered. What the newest running
+        In this service's name, whatever runs of it then, and kept until its outcome is known. It
+        recurs once an instance has registered. What the newest running
         instance declares holds: a version that does not declare it any more ends it. What fell due
         while no worker of the gateway ran is sent once, when one does.
 
@@ -140,6 +140,8 @@ class Declaring(Subscriber):
             )
         except ValueError as exc:
             raise ConfigurationError(f"recurring {name!r:.100}: {exc}") from exc
+        if len(self._recurring) >= MOST_OF_ONE_SERVICE:
+            raise ConfigurationError(f"recurring {name!r:.100}: one beyond {MOST_OF_ONE_SERVICE}")
         if name in self._recurring:
             raise ConfigurationError(f"recurring {name!r:.100}: declared a second time")
         self._recurring[name] = recurrence

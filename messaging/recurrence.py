@@ -14,11 +14,14 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from cronsim import CronSim, CronSimError
 
 from messaging.envelope import MessagePriority, is_message_type, is_service_name, is_storable_id
+from messaging.registration import INTERNAL
 
 #: More often is not what this is for.
 LEAST_SECONDS: Final = 1.0
 MOST_SECONDS: Final = 366 * 86_400.0
 MAX_NAME_LENGTH: Final = 100
+#: That one service may declare.
+MOST_OF_ONE_SERVICE: Final = 200
 MAX_CRON_LENGTH: Final = 100
 #: As JSON.
 MAX_DATA_BYTES: Final = 16_384
@@ -58,6 +61,8 @@ class Recurrence:
             raise _wrong("name", f"1 to {MAX_NAME_LENGTH} characters", self.name)
         if not is_message_type(self.type):
             raise _wrong("type", "words joined by dots", self.type)
+        if self.type in INTERNAL:
+            raise _wrong("type", "none of the library's own", self.type)
         if self.to and not is_service_name(self.to):
             raise _wrong("to", "the name of a service", self.to)
         if not self.to and not self.overlaps:

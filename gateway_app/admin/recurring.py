@@ -11,7 +11,7 @@ from django.http import HttpRequest
 
 from gateway_app import audit
 from gateway_app.admin.outcomes import do_each
-from gateway_app.models import RecurringMessage
+from gateway_app.models import RecurringMessage, ServiceInstance
 from gateway_app.recurring import sending
 from messaging.database_threads import write_transaction
 from messaging.envelope import utc_now
@@ -55,12 +55,22 @@ class RecurringForm(forms.ModelForm):  # type: ignore[type-arg] # not a generic 
         """Check what belongs together."""
         super().clean()
         values = {**self.cleaned_data}
+        if self.instance.pk is None and _is_taken(values.get("name")):
+            raise forms.ValidationError("Another one has this name.")
         if not self.errors and "type" in values:
             try:
                 _ = RecurringMessage(**values).recurrence
             except ValueError as exc:
                 raise forms.ValidationError(str(exc)) from exc
         return values
+
+
+def _is_taken(name: Any) -> bool:
+    return RecurringMessage.objects.filter(service="", name=name).exists()
+
+
+def _is_there(service: str) -> bool:
+    return ServiceInstance.objects.filter(service__name=service, left_at=None).exists()
 
 
 @admin.register(RecurringMessage)
@@ -102,15 +112,17 @@ class RecurringMessageAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # not g
         return super().get_form(request, obj, change, **kwargs)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Return whether this user may end it: not what a service declares."""
-        return super().has_delete_permission(request, obj) and not (obj and obj.service)
+        """Return whether this user may end it: not what a service declares that is there."""
+        may = super().has_delete_permission(request, obj)
+        return may and not (obj is not None and obj.service and _is_there(obj.service))
 
     def save_model(
         self, request: HttpRequest, obj: RecurringMessage, form: Any, change: bool
     ) -> None:
         """Save it and plan the next one, in one transaction."""
         with write_transaction():
-            super().save_model(request, obj, form, change)
+            # What workers count meanwhile is theirs.
+            obj.save(update_fields=list(form.fields) if change else None)
             sending.set_next(obj, utc_now())
             self._note(request, obj, "changed" if change else "made")
 
@@ -121,9 +133,10 @@ class RecurringMessageAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # not g
             super().delete_model(request, obj)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[RecurringMessage]) -> None:
-        """End those that people have made."""
-        for row in queryset.filter(service=""):
-            self.delete_model(request, row)
+        """End those that may be ended."""
+        for row in queryset:
+            if self.has_delete_permission(request, row):
+                self.delete_model(request, row)
 
     @admin.display(description="when")
     def when(self, row: RecurringMessage) -> str:

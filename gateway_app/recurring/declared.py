@@ -18,12 +18,13 @@ def declare(registration: Registration, now: datetime) -> None:
     """
     service = registration.name
     said = {each.name: each for each in registration.recurring}
-    rows = {row.name: row for row in RecurringMessage.objects.filter(service=service)}
-    if not (said or rows):
+    known = RecurringMessage.objects.filter(service=service)
+    if not (said or known.exists()):
         return
     with write_transaction():
         if not _is_newest(registration):
             return
+        rows = {row.name: row for row in known.select_for_update()}
         for name, recurrence in said.items():
             columns = RecurringMessage.columns_of(recurrence)
             row = rows.pop(name, None)

@@ -6,15 +6,19 @@ changes nothing where somebody has done so before. No clock of a process is aske
 """
 
 import logging
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
-from django.db.models import F
+from django.db.models import F, Q
 
+from gateway_app import audit
 from gateway_app.bus import communicator
 from gateway_app.models import RecurringMessage
+from messaging.compose import Composer
 from messaging.database_threads import write_transaction
-from messaging.envelope import MessagePriority, utc_now
+from messaging.envelope import MessageKind, MessagePriority, utc_now
+from messaging.errors import MessagingError
 from messaging.models import OPEN, OutboxMessage
 from messaging.registration import RECURRING_DUE
 
@@ -66,7 +70,11 @@ def send_due(row_id: int, at: datetime) -> str | None:
         return None
     # What fell due while no worker of the gateway ran counts as this one.
     now = max(utc_now(), at)
-    next_at = row.recurrence.next_after(now)
+    try:
+        next_at = row.recurrence.next_after(now)
+    except ValueError as exc:
+        _pause(row, str(exc))
+        return None
     is_left_out = not row.overlaps and _is_open(row)
     counter = "left_out" if is_left_out else "sent"
     as_read = RecurringMessage.objects.filter(pk=row_id, next_at=at, is_paused=False)
@@ -83,32 +91,48 @@ def send_due(row_id: int, at: datetime) -> str | None:
 def send(row: RecurringMessage, occasion: str) -> str:
     """Send one now; return its id. The same message for the same occasion. In a transaction."""
     said = row.recurrence
-    options: dict[str, Any] = {
-        "priority": said.priority,
-        "expires_in": said.expires_in,
-        "dedup_key": f"recurring {row.pk} {occasion}",
-    }
-    if said.to:
-        message_id = communicator.send_to_service(
-            said.to, said.type, said.data, durable=True, **options
-        )
-    else:
-        message_id = communicator.broadcast(said.type, said.data, **options)
-    RecurringMessage.objects.filter(pk=row.pk).update(last_message_id=message_id)
-    return message_id
+    # In the name of who declares it: handlers that allow certain senders mean that one.
+    envelope = Composer(row.service or communicator.name).compose(
+        MessageKind.COMMAND if said.to else MessageKind.EVENT,
+        said.type,
+        said.data,
+        target=said.to,
+        priority=said.priority,
+        expires_in=said.expires_in,
+        dedup_key=f"recurring {row.pk} {occasion}",
+        under_custody=True,
+    )
+    # Answered for by the gateway, which signs it, as it does copies of broadcasts.
+    envelope = replace(envelope, custodian=communicator.name)
+    communicator.bus.dispatch.send(envelope, delay=None, may_repeat=True)
+    RecurringMessage.objects.filter(pk=row.pk).update(last_message_id=envelope.id)
+    return envelope.id
 
 
 def mend(now: datetime) -> int:
-    """Have the gateway told of those that are due and that it was not told of; return how many."""
-    late = RecurringMessage.objects.filter(
-        next_at__lte=now - timedelta(seconds=LATE_SECONDS), is_paused=False
-    )
-    rows = list(late)
+    """See to those that are due, or have no next time, and that nobody is told of; how many."""
+    late = Q(next_at__lte=now - timedelta(seconds=LATE_SECONDS)) | Q(next_at=None)
+    rows = list(RecurringMessage.objects.filter(late, is_paused=False))
     for row in rows:
-        logger.warning("%s was due at %s: sent now", row, row.next_at)
-        with write_transaction():
-            plan(row, now)
+        logger.warning("%s was due at %s: planned now", row, row.next_at)
+        try:
+            with write_transaction():
+                if row.next_at is None:
+                    set_next(row, now)
+                else:
+                    plan(row, now)
+        except (MessagingError, ValueError) as exc:
+            logger.warning("%s is planned a minute later: %s", row, exc)
     return len(rows)
+
+
+def _pause(row: RecurringMessage, why: str) -> None:
+    """Stop one that says what cannot be sent: written by hand, or by another version."""
+    logger.error("%s is paused: %s", row, why)
+    RecurringMessage.objects.filter(pk=row.pk).update(is_paused=True, next_at=None)
+    audit.record(
+        "recurring", actor=communicator.name, service=row.target, detail=f"{row}: paused: {why}"
+    )
 
 
 def _is_open(row: RecurringMessage) -> bool:

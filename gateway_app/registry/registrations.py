@@ -2,6 +2,7 @@
 
 import ipaddress
 import json
+import logging
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,14 +13,14 @@ from messaging.contracts.contract import schemas_of, sent_messages
 from messaging.envelope import is_message_type, is_service_name
 from messaging.health_checks import MAX_CHECKS
 from messaging.patterns import is_literal, is_pattern
-from messaging.recurrence import Recurrence
+from messaging.recurrence import MOST_OF_ONE_SERVICE, Recurrence
 from messaging.text import storable
+
+logger = logging.getLogger(__name__)
 
 #: Of what a check is called and says; more would not fit on a page.
 MAX_CHECK_NAME: Final = 100
 MAX_CHECK_TEXT: Final = 200
-#: Messages that one service has sent again and again.
-MAX_RECURRING: Final = 200
 #: Underscores too: names that containers have among themselves.
 _HOST_NAME: Final = re.compile(r"(?=.{1,253}\.?\Z)[a-zA-Z0-9_-]{1,63}(\.[a-zA-Z0-9_-]{1,63})*\.?")
 _ADDRESS: Final = re.compile(r"[0-9a-fA-F:.]+(%[a-zA-Z0-9._-]+)?")
@@ -227,12 +228,15 @@ def _contract(data: Mapping[str, Any]) -> str:
 
 
 def _recurring(data: Mapping[str, Any]) -> tuple[Recurrence, ...]:
-    try:
-        found = {said.name: said for said in map(Recurrence.from_json, _list(data, "recurring"))}
-    except ValueError as exc:
-        raise InvalidRegistration(f"recurring: {exc}") from exc
-    if len(found) > MAX_RECURRING:
-        raise _wrong("recurring", f"at most {MAX_RECURRING}", len(found))
+    """Return what can be sent; a service is not refused for a time zone that is not known here."""
+    found: dict[str, Recurrence] = {}
+    for said in _list(data, "recurring")[:MOST_OF_ONE_SERVICE]:
+        try:
+            recurrence = Recurrence.from_json(said)
+        except ValueError as exc:
+            logger.warning("%s: what recurs is left out: %s", data.get("name"), exc)
+        else:
+            found[recurrence.name] = recurrence
     return tuple(found.values())
 
 

@@ -119,7 +119,13 @@ def _begin(
             return None
     try:
         row = _take(envelope, service, arrival, max_deaths, token, version)
-    except _KeyInHand:
+    except IntegrityError:
+        others = InboxMessage.objects.exclude(message_id=envelope.id)
+        in_hand = others.filter(
+            service=service, ordering_key=envelope.ordering_key, state=InboxState.RUNNING
+        )
+        if envelope.ordering_key is None or not in_hand.exists():
+            raise
         why = "waits for another message of its ordering key"
         inbox.put_off(envelope, service, ORDER_SECONDS, why)
         return NotRun(why=why)
@@ -144,10 +150,6 @@ def _begin(
         service=service,
         attempts=attempts,
     )
-
-
-class _KeyInHand(Exception):
-    """Another message of the same ordering key is run, said by another sender."""
 
 
 def _take(
@@ -188,11 +190,8 @@ def _take(
     }
     if envelope.ordering_key is None:
         return BEGIN_RUN.fetch(values)
-    try:
-        with write_transaction():  # a savepoint
-            return BEGIN_RUN.fetch(values)
-    except IntegrityError as exc:
-        raise _KeyInHand from exc
+    with write_transaction():  # a savepoint: another message of the key may be run
+        return BEGIN_RUN.fetch(values)
 
 
 def _may_have_run(envelope: Envelope, arrival: Arrival) -> bool:

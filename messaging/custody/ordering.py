@@ -203,7 +203,7 @@ def go_on(sequences: Iterable[Sequence], publisher: Publisher | None) -> None:
 def ended(sequence: Sequence) -> None:
     """Have a sequence gone on with once the transaction commits that ended a message of it."""
     _to_go_on.sequences.add(sequence)
-    transaction.on_commit(_go_on)
+    transaction.on_commit(_go_on, robust=True)
 
 
 class _ToGoOn(threading.local):

@@ -1,4 +1,4 @@
-"""What recurs, in a test: sent by the gateway's stand-in as time passes."""
+"""What recurs, in a test: sent as time passes."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -11,45 +11,32 @@ Later = Callable[[float, Callable[[], None]], None]
 
 
 class Recurring:
-    """Sends what services declare that recurs, once each time.
+    """Sends what services declare that recurs, once each time, as the gateway does.
 
     Args:
-        gateway: in whose name.
         now: the present, seconds since 1970.
         later: see `Later`.
     """
 
-    def __init__(
-        self, gateway: ServiceCommunicator, now: Callable[[], float], later: Later
-    ) -> None:
-        self._gateway = gateway
+    def __init__(self, now: Callable[[], float], later: Later) -> None:
         self._now = now
         self._later = later
 
     def of(self, communicator: ServiceCommunicator) -> None:
         """Send what this service declares, from now on."""
         for recurrence in communicator.recurrences():
-            self._plan(recurrence)
+            self._plan(communicator, recurrence)
 
-    def _plan(self, recurrence: Recurrence) -> None:
+    def _plan(self, communicator: ServiceCommunicator, recurrence: Recurrence) -> None:
         now = self._now()
         due_at = recurrence.next_after(datetime.fromtimestamp(now, UTC)).timestamp()
-        self._later(due_at - now, lambda: self._send(recurrence))
+        self._later(due_at - now, lambda: self._send(communicator, recurrence))
 
-    def _send(self, recurrence: Recurrence) -> None:
-        self._plan(recurrence)
+    def _send(self, communicator: ServiceCommunicator, recurrence: Recurrence) -> None:
+        self._plan(communicator, recurrence)
+        said = recurrence.type, recurrence.data
+        options = {"priority": recurrence.priority, "expires_in": recurrence.expires_in}
         if recurrence.to:
-            self._gateway.send_to_service(
-                recurrence.to,
-                recurrence.type,
-                recurrence.data,
-                priority=recurrence.priority,
-                expires_in=recurrence.expires_in,
-            )
+            communicator.send_to_service(recurrence.to, *said, **options)  # type: ignore[arg-type]
         else:
-            self._gateway.broadcast(
-                recurrence.type,
-                recurrence.data,
-                priority=recurrence.priority,
-                expires_in=recurrence.expires_in,
-            )
+            communicator.broadcast(*said, **options)  # type: ignore[arg-type]

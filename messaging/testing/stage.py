@@ -76,7 +76,7 @@ class Stage:
                 self._commits = Commits()
             name = self._config(configured()).gateway_name
             gateway = stand_in(name, self.letters, self._services)
-            self._recurring = Recurring(gateway, self.clock.now, self.later)
+            self._recurring = Recurring(self.clock.now, self.later)
             self._gateway = self.add(gateway)
             if self.has_database:
                 self._relay = SteppedRelay(gateway.bus, name, self.faults)
@@ -221,7 +221,7 @@ class Stage:
     def _keep(self, fact: Fact) -> None:
         # What the stand-in does with a broadcast is no service's doing.
         is_stand_in = self.workers.get(fact.service) is self._gateway
-        if fact.kind is FactKind.SENT or fact.service != self._gateway.name or not is_stand_in:
+        if fact.service != self._gateway.name or not is_stand_in:
             self.facts.append(fact)
 
     def _queue_name(self, service: str) -> str:

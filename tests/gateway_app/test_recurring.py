@@ -8,9 +8,9 @@ from django.db import transaction
 from django.urls import reverse
 
 from gateway_app.handlers import register, send_what_recurs
-from gateway_app.models import AuditRecord, RecurringMessage
+from gateway_app.models import AuditRecord, RecurringMessage, ServiceInstance
 from gateway_app.recurring import sending
-from messaging import ServiceCommunicator
+from messaging import ServiceCommunicator, codec
 from messaging.envelope import Envelope, MessageKind, utc_now
 from messaging.models import OutboxMessage, OutboxState
 from messaging.registration import RECURRING_DUE
@@ -172,12 +172,42 @@ def test_a_registration_says_what_its_communicator_declares(monkeypatch: Any) ->
 
 @pytest.mark.parametrize(
     "recurring",
-    [[{"name": "x"}], [{**HOURLY, "every": 0}], ["x"], [{**HOURLY, "every": "1h"}]],
+    [
+        [{"name": "x"}],
+        [{**HOURLY, "name": "y", "every": 0}],
+        ["x"],
+        [{"name": "y", "every": "1h"}],
+    ],
 )
-def test_a_declaration_that_is_wrong_refuses_the_registration(recurring: list[Any]) -> None:
-    with pytest.raises(Exception, match="recurring"):
-        registers(*recurring)
+def test_a_declaration_that_is_wrong_is_left_out_and_no_other(recurring: list[Any]) -> None:
+    registers(*recurring, HOURLY)
+    assert the_row().name == "hourly"
+
+
+def test_it_is_said_in_the_name_of_who_declares_it() -> None:
+    """So handlers that allow certain senders know whom to ask; nobody speaks for the gateway."""
+    registers({**HOURLY, "to": "reports"})
+    due(the_row())
+    envelope = codec.decode(sent()[0].envelope)
+    assert (envelope.source, envelope.custodian) == ("billing", "api-gateway")
+    registers({**HOURLY, "to": "api-gateway", "type": "bus.flow.sums"}, instance="two")
     assert not RecurringMessage.objects.exists()
+
+
+def test_one_that_cannot_be_sent_is_paused_and_holds_up_nobody() -> None:
+    registers(HOURLY, {**HOURLY, "name": "another"})
+    RecurringMessage.objects.filter(name="hourly").update(timezone="Mars/Olympus")
+    for row in RecurringMessage.objects.order_by("pk"):
+        due(row)
+    assert (the_row(name="hourly").is_paused, the_row(name="another").sent) == (True, 1)
+    assert "Mars/Olympus" in AuditRecord.objects.order_by("pk").last().detail  # type: ignore[union-attr]
+
+
+def test_one_without_a_next_time_gets_one() -> None:
+    registers(HOURLY)
+    RecurringMessage.objects.update(next_at=None)
+    sending.mend(utc_now())
+    assert the_row().next_at is not None
 
 
 RIGHTS = [f"{verb}_recurringmessage" for verb in ("add", "change", "view", "delete")]
@@ -229,6 +259,7 @@ def test_people_make_change_pause_and_end_them_in_the_admin(login: Login) -> Non
         ({"every_seconds": "60"}, "one of the two"),
         ({"type": "no type"}, "words joined by dots"),
         ({"timezone": "Berlin"}, "Europe/Berlin"),
+        ({"type": "bus.flow.sums"}, "none of the library"),
     ],
 )
 def test_what_is_wrong_is_said_in_the_admin(
@@ -254,3 +285,30 @@ def test_what_a_service_declares_people_may_only_pause(login: Login) -> None:
     assert client.post(end, {"post": "yes"}).status_code == 403
     registers(HOURLY, instance="two")
     assert the_row().is_paused
+
+
+def test_two_of_one_name_are_refused_in_the_admin(login: Login) -> None:
+    client = login(*RIGHTS)
+    add = reverse("admin:gateway_app_recurringmessage_add")
+    client.post(add, ASKED)
+    assert "Another one has this name" in client.post(add, ASKED).content.decode()
+    assert RecurringMessage.objects.count() == 1
+
+
+def test_what_a_service_declared_that_is_gone_can_be_ended(login: Login) -> None:
+    registers(HOURLY)
+    client = login(*RIGHTS)
+    end = reverse("admin:gateway_app_recurringmessage_delete", args=[the_row().pk])
+    assert client.post(end, {"post": "yes"}).status_code == 403
+    ServiceInstance.objects.update(left_at=utc_now())
+    assert client.post(end, {"post": "yes"}).status_code == 302
+    assert not RecurringMessage.objects.exists()
+
+
+def test_saving_leaves_what_workers_count(login: Login) -> None:
+    client = login(*RIGHTS)
+    client.post(reverse("admin:gateway_app_recurringmessage_add"), ASKED)
+    RecurringMessage.objects.update(sent=7)
+    change = reverse("admin:gateway_app_recurringmessage_change", args=[the_row().pk])
+    client.post(change, {**ASKED, "cron": "0 4 * * *"})
+    assert (the_row().sent, the_row().cron) == (7, "0 4 * * *")

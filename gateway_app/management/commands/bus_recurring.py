@@ -1,5 +1,6 @@
 """``manage.py bus_recurring``: what recurs, and when it is due next."""
 
+import json
 import uuid
 from typing import Any, Final
 
@@ -50,8 +51,17 @@ def _send(rows: list[RecurringMessage], name: str) -> str:
 
 def _described(row: RecurringMessage) -> dict[str, Any]:
     return {
-        **row.recurrence.to_json(),
+        "name": row.name,
         "service": row.service,
+        "type": row.type,
+        "to": row.target,
+        "data": json.loads(row.data_json),
+        "priority": row.priority,
+        "every": row.every_seconds,
+        "cron": row.cron,
+        "timezone": row.timezone,
+        "expires_in": row.expires_in_seconds,
+        "overlaps": row.overlaps,
         "paused": row.is_paused,
         "next_at": row.next_at and row.next_at.isoformat(),
         "last_at": row.last_at and row.last_at.isoformat(),

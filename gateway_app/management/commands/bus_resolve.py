@@ -22,6 +22,7 @@ class Command(BusCommand):
         """Add the service, and what becomes of its messages."""
         parser.add_argument("service", metavar="SERVICE", help="the service that is gone")
         parser.add_argument("--reason", required=True, metavar="TEXT", help="for the record")
+        parser.add_argument("--id", metavar="ID", help="only this message, which cannot go on")
         parser.add_argument("--to", metavar="NAME", help="send them to this service instead")
 
     def run(self, options: dict[str, Any]) -> None:
@@ -30,7 +31,11 @@ class Command(BusCommand):
             if not is_service_name(name):
                 raise ValueError(f"not a service name: {name!r}")
         count = removed_services.resolve(
-            options["service"], to=options["to"], reason=options["reason"], actor=host_user()
+            options["service"],
+            to=options["to"],
+            reason=options["reason"],
+            actor=host_user(),
+            message_id=options["id"],
         )
         end = f"sent to {options['to']}" if options["to"] else "parked"
         self.stdout.write(f"{count} {end}.")
