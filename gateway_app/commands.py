@@ -59,22 +59,25 @@ def seconds(text: str) -> float:
     return value
 
 
-def point_in_time(text: str) -> datetime:
-    """Return an ISO 8601 instant; in UTC where it names no offset."""
+def future_instant(text: str) -> datetime:
+    """Return an ISO 8601 instant, which must say its offset: whose eight o'clock is it?"""
     try:
         value = datetime.fromisoformat(text)
-    except ValueError as exc:
+    except ValueError:
+        value = datetime.min  # noqa: DTZ901 - refused below
+    if value.tzinfo is None:
         raise ArgumentTypeError(
-            f"expected an instant such as 2027-01-31T08:00+01:00, got {text!r}"
-        ) from exc
-    return value if value.tzinfo is not None else value.replace(tzinfo=UTC)
+            "expected an instant and its offset from UTC, such as 2027-01-31T08:00+01:00, "
+            f"got {text!r}"
+        )
+    return value
 
 
 def add_timing(parser: CommandParser) -> None:
     """Add ``--delay``, ``--at`` and ``--ordering-key``."""
     when = parser.add_mutually_exclusive_group()
     when.add_argument("--delay", type=seconds, metavar="S", help="send it in S seconds")
-    when.add_argument("--at", type=point_in_time, metavar="T", help="send it then, ISO 8601")
+    when.add_argument("--at", type=future_instant, metavar="T", help="send it then, ISO 8601")
     parser.add_argument(
         "--ordering-key", metavar="K", help="after those before it of the same key, not beside"
     )
@@ -107,11 +110,12 @@ def instant(text: str) -> datetime:
     if unit is not None and number.isdecimal():
         return utc_now() - timedelta(**{unit: int(number)})
     try:
-        return point_in_time(text)
-    except ArgumentTypeError as exc:
+        found = datetime.fromisoformat(text)
+    except ValueError as exc:
         raise ArgumentTypeError(
             f"expected an instant such as 2026-01-31T08:00, or an age such as 15m, got {text!r}"
         ) from exc
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 
 def duration(longest: timedelta) -> Callable[[str], timedelta]:

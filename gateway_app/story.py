@@ -149,5 +149,7 @@ def _next_for(row: OutboxMessage) -> str:
     if is_late:
         return "start a worker or bus_relay on this database: what is due is not being done"
     if row.state == OutboxState.PENDING:
-        return "none: it is published as soon as it is due and the broker takes it"
+        if row.due_at is not None and not row.publishes and row.due_at > utc_now():
+            return f"none: it is due at {row.due_at:%Y-%m-%d %H:%M:%S} UTC"
+        return "none: it is published as soon as the broker takes it"
     return f"see that {row.target} runs: it gets the message from its queue"

@@ -126,8 +126,8 @@ def seconds_until(send_at: datetime | None, delay: float | None) -> float | None
         return delay
     if delay is not None:
         raise ValueError("either delay or send_at, not both")
-    if send_at.tzinfo is None:
-        raise ValueError(f"send_at has no offset from UTC: {send_at.isoformat()}")
+    if not isinstance(send_at, datetime) or send_at.tzinfo is None:
+        raise ValueError(f"send_at is not a datetime with an offset from UTC: {send_at!r:.100}")
     return max(0.0, (send_at - utc_now()).total_seconds())
 
 

@@ -70,6 +70,9 @@ class Recurrence:
         _check_data(self.data)
         if (self.every is None) == (not self.cron):
             raise _wrong("every, cron", "one of the two", (self.every, self.cron))
+        for key, value in (("every", self.every), ("expires_in", self.expires_in)):
+            if isinstance(value, bool) or not isinstance(value, int | float | None):
+                raise _wrong(key, "a number of seconds", value)
         if self.every is not None and not LEAST_SECONDS <= self.every <= MOST_SECONDS:
             raise _wrong("every", f"{LEAST_SECONDS:g} to {MOST_SECONDS:g} seconds", self.every)
         if self.expires_in is not None and not 0 < self.expires_in <= MOST_SECONDS:
@@ -121,10 +124,6 @@ class Recurrence:
             raise _wrong("a recurring message", "an object", said)
         known = set(cls.__slots__) & set(said)
         values: dict[str, Any] = {name: said[name] for name in known if said[name] is not None}
-        for name in ("every", "expires_in"):
-            value = values.get(name, 0.0)
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                raise _wrong(name, "a number of seconds", value)
         for name in ("name", "type", "to", "cron", "timezone"):
             if not isinstance(values.get(name, ""), str):
                 raise _wrong(name, "a text", values[name])

@@ -22,7 +22,6 @@ from messaging.probe import (
     LIVE_SECONDS,
     STOPPING,
     Pulse,
-    living,
     path_of,
     start_of,
 )
@@ -145,14 +144,15 @@ class PulseThread:
         os.replace(written, path)
 
     def _sweep(self) -> None:
-        """Remove what workers of this service left that were killed."""
-        kept = {os.path.basename(path_of("", self._service, pulse.pid)) for pulse in self._here()}
-        for name in os.listdir(self._folder):
-            if name.partition(".")[0] == self._service and name.removesuffix(".new") not in kept:
-                _remove(os.path.join(self._folder, name))
+        """Remove what workers of this service left that were killed.
 
-    def _here(self) -> list[Pulse]:
-        return living(self._folder, self._service)
+        By the processes that there are, not by what they have written: another worker that starts
+        now may be about to.
+        """
+        for name in os.listdir(self._folder):
+            service, _, pid = name.removesuffix(".new").rpartition(".")
+            if service == self._service and pid.isdecimal() and not start_of(int(pid)):
+                _remove(os.path.join(self._folder, name))
 
     def _notify(self, text: str) -> None:
         """Tell systemd, where it has started this worker."""

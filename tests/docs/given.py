@@ -71,7 +71,7 @@ def given_for(page: str, folder: Path) -> Iterator[Given]:
 
 
 def _that_takes(*types: str) -> ServiceCommunicator:
-    billing = ServiceCommunicator("billing")
+    billing = ServiceCommunicator("billing-service")
     for message_type in types:
         billing.on_message(message_type)(lambda _data: None)
     return billing

@@ -88,7 +88,9 @@ def test_a_taken_port_is_refused_in_one_line(running: Workplace, workplace: Work
     assert refused.returncode == 1
     [line] = refused.stderr.splitlines()
     assert f"port {running.gateway_port} is taken" in line
+    # What was chosen before stays chosen.
     assert "GATEWAY_PORT=" in line
+    assert f"FLOWER_PORT={workplace.environment['FLOWER_PORT']} make run" in line
 
 
 def test_ctrl_c_stops_everything(workplace: Workplace) -> None:

@@ -8,6 +8,7 @@ from django.core.management.base import BaseCommand
 
 from gateway_app import deadletters
 from gateway_app.management.commands import bus_broadcast, bus_dead_letters, bus_request, bus_send
+from gateway_app.models import Service
 from messaging import MessageBus, codec
 from messaging.clock import SYSTEM_CLOCK
 from messaging.deadletter import DeadLetter, DeadLetterReason
@@ -109,3 +110,25 @@ def test_dead_letters_are_listed_as_programs_read_them_and_once_however_often_pa
     }
     assert "no way" in call("bus_dead_letters")
     assert json.loads(call("bus_dead_letters", "--json", "--service", "c")) == []
+
+
+def test_an_instant_to_send_at_says_whose_clock_is_meant(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for wrong in ("tomorrow", "2027-01-31T08:00", "2027-01-31"):
+        with pytest.raises(SystemExit) as ended:
+            typed(bus_send.Command, "billing", "work", "--at", wrong)
+        assert ended.value.code == 2
+        assert "offset from UTC" in capsys.readouterr().err
+    read = typed(bus_send.Command, "billing", "work", "--at", "2027-01-31T08:00+01:00")
+    assert read.at.isoformat() == "2027-01-31T08:00:00+01:00"
+
+
+def test_bus_send_says_when_nobody_of_that_name_is_known(own_broker: MessageBus) -> None:
+    err = StringIO()
+    call_command("bus_send", "bilingservice", "work", stdout=StringIO(), stderr=err)
+    assert "no service 'bilingservice' has ever registered" in err.getvalue()
+    Service.objects.create(name="billing")
+    err = StringIO()
+    call_command("bus_send", "billing", "work", stdout=StringIO(), stderr=err)
+    assert err.getvalue() == ""

@@ -78,6 +78,7 @@ def test_it_is_read_as_it_is_written() -> None:
         ({"data": float("nan")}, "data"),
         ({"data": "x" * 20_000}, "at most 16384 bytes"),
         ({"every": 0.5}, "every"),
+        ({"every": "5"}, "every: expected a number of seconds"),
         ({"every": float("nan")}, "every"),
         ({"every": 3600.0, "cron": "* * * * *"}, "one of the two"),
         ({"every": None}, "one of the two"),

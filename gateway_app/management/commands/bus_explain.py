@@ -23,7 +23,8 @@ class Command(BusCommand):
         if found is None:
             raise CommandError(
                 f"this database knows nothing of {options['id']}: a message that is not under "
-                "custody and was handled at its first delivery leaves no trace"
+                "custody leaves no trace while it waits in a queue, nor when its first "
+                "delivery is handled"
             )
         for line in found.lines:
             when = f"{line.at:%Y-%m-%d %H:%M:%S}" if line.at else " " * 19

@@ -34,6 +34,8 @@ class Command(BusCommand):
             self.stdout.write(_send(rows, options["send"]))
         elif options["json"]:
             self.print_json([_described(row) for row in rows])
+        elif not rows:
+            self.stdout.write("Nothing recurs.")
         else:
             self.stdout.write(table([_HEAD, *map(_line, rows)]))
 

@@ -3,7 +3,7 @@
 import os
 import secrets
 from argparse import BooleanOptionalAction
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from gateway_app.log_follower import LogFollower
 from gateway_app.preconditions import free_port, is_port_taken, only_one, require_broker
 from gateway_app.process import child_environment, stopped_by_signals
-from gateway_app.procfile import read_procfile
+from gateway_app.procfile import ProcfileEntry, read_procfile
 from gateway_app.stack import Stack, StackError
 from messaging import ServiceCommunicator
 from messaging.clock import SYSTEM_CLOCK
@@ -23,6 +23,8 @@ from messaging.clock import SYSTEM_CLOCK
 ADMIN_NAME: Final = "admin"
 #: Its process, and who may look at it.
 FLOWER: Final = "flower"
+#: Ports that nobody has to choose.
+_USUAL: Final = {"GATEWAY_PORT": 8000, "FLOWER_PORT": 5555}
 #: Pause between looks at logs and processes: a person does not see it.
 LOOK_SECONDS: Final = 0.2
 
@@ -59,12 +61,13 @@ class Command(BaseCommand):
 
     def _run(self, lock: int, *, reload: bool) -> None:
         communicator = ServiceCommunicator("run-stack")
-        _require_ports()
+        entries = read_procfile(settings.BASE_DIR / "Procfile")
+        _require_ports(entries)
         require_broker(communicator.bus)
         call_command("migrate", verbosity=0, interactive=False)
         password = ensure_admin(settings.VAR_DIR)
         try:
-            with _make_stack(communicator, lock) as stack:
+            with _make_stack(communicator, entries, lock) as stack:
                 first = [name for name in stack.processes if name != FLOWER]
                 stack.start(*first)
                 self.stdout.write(f"Starting {', '.join(stack.processes)} …")
@@ -115,9 +118,11 @@ def _pause() -> None:
     SYSTEM_CLOCK.sleep(LOOK_SECONDS)
 
 
-def _make_stack(communicator: ServiceCommunicator, lock: int) -> Stack:
+def _make_stack(
+    communicator: ServiceCommunicator, entries: Sequence[ProcfileEntry], lock: int
+) -> Stack:
     return Stack(
-        read_procfile(settings.BASE_DIR / "Procfile"),
+        entries,
         directory=settings.BASE_DIR,
         log_dir=settings.VAR_DIR / "log",
         environment=child_environment(
@@ -169,10 +174,23 @@ def _flower_login() -> str:
     return f"{FLOWER}, password {ensure_password(_flower_file())}"
 
 
-def _require_ports() -> None:
-    for setting in ("GATEWAY_PORT", "FLOWER_PORT"):
-        port = getattr(settings, setting)
-        if is_port_taken(port):
-            raise StackError(
-                f"port {port} is taken; choose another: {setting}={free_port()} make run"
-            )
+def _require_ports(entries: Sequence[ProcfileEntry]) -> None:
+    """Refuse ports that are taken, with a line that chooses others and keeps what was chosen.
+
+    Raises:
+        StackError: one is.
+    """
+    has_flower = any(entry.name == FLOWER for entry in entries)
+    wanted = _USUAL if has_flower else ("GATEWAY_PORT",)
+    ports = {setting: getattr(settings, setting) for setting in wanted}
+    taken = [setting for setting, port in ports.items() if is_port_taken(port)]
+    if not taken:
+        return
+    chosen = [
+        f"{setting}={free_port() if setting in taken else port}"
+        for setting, port in ports.items()
+        if setting in taken or port != _USUAL[setting]
+    ]
+    numbers = " and ".join(str(ports[setting]) for setting in taken)
+    said = f"port {numbers} is" if len(taken) == 1 else f"ports {numbers} are"
+    raise StackError(f"{said} taken; choose another: {' '.join(chosen)} make run")

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -208,3 +209,20 @@ def test_a_key_that_is_none_is_refused(
     with pytest.raises(ValueError, match=said):
         sender.send_to_service("b", "work", {}, **options)  # type: ignore[arg-type]
     assert not OutboxMessage.objects.exists()
+
+
+@pytest.mark.parametrize("options", [{"delay": 5.0}, {}])
+@pytest.mark.parametrize("send_at", ["tomorrow", datetime(2027, 1, 31, 8)])  # noqa: DTZ001
+def test_an_instant_that_is_none_is_refused(
+    sender: ServiceCommunicator, send_at: object, options: dict[str, float]
+) -> None:
+    with pytest.raises(ValueError, match="not both" if options else "offset from UTC"):
+        sender.send_to_service("b", "work", {}, send_at=send_at, **options)  # type: ignore[arg-type]
+
+
+def test_what_is_sent_at_an_instant_is_due_then(sender: ServiceCommunicator) -> None:
+    instant = datetime(2027, 1, 31, 8, tzinfo=timezone(timedelta(hours=1)))
+    sender.send_to_service("b", "work", {}, send_at=instant)
+    row = OutboxMessage.objects.get()
+    assert row.due_at is not None
+    assert abs(row.due_at - instant) < timedelta(seconds=0.1)
