@@ -51,7 +51,8 @@ def test_after_a_wipe_requests_and_broadcasts_find_workers_that_kept_their_conne
     database = installation.database()
 
     def epoch() -> str:
-        return str(database.execute("SELECT epoch FROM messaging_busstate").fetchone()[0])
+        row = database.execute("SELECT epoch FROM messaging_busstate").fetchone()
+        return str(row[0]) if row else ""  # no relay has looked yet
 
     before = eventually(epoch)
     wipe(installation)
