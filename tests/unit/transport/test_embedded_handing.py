@@ -43,10 +43,16 @@ def reader(connect):
 
 @pytest.fixture
 def statements(broker):
-    """What this process's connection to the broker's file runs from now on."""
+    """What this thread runs on the broker's file from now on.
+
+    The keeper's thread has the same connection, and renews its sessions when it likes.
+    """
     seen: list[str] = []
+    here = threading.get_ident()
     with broker.store.connection() as db:
-        db.set_trace_callback(seen.append)
+        db.set_trace_callback(
+            lambda text: seen.append(text) if threading.get_ident() == here else None
+        )
     yield seen
     with broker.store.connection() as db:
         db.set_trace_callback(None)
