@@ -3,14 +3,16 @@
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from operator import itemgetter
+from typing import Any, Final
 
-from django.db.models import F, Min, QuerySet
+from django.db.models import F, Min
 
-from messaging.custody import failed_rounds
+from messaging.custody import failed_rounds, sql
 from messaging.custody.owner import is_dead, process
 from messaging.custody.receipts import Entry
-from messaging.database_threads import write_transaction
+from messaging.custody.sql import Statement
+from messaging.database_threads import lone_write, write_transaction
 from messaging.envelope import utc_now
 from messaging.forking import without_fork
 from messaging.models import UNENDED, InboxMessage, InboxState
@@ -25,6 +27,23 @@ BELIEVED_SECONDS: Final = 600.0
 LOOK_SECONDS: Final = 30.0
 #: How long a row is kept whose message only the broker has.
 KEPT_FOR_BROKER_SECONDS: Final = 7 * 86_400.0
+
+_INBOX: Final = InboxMessage._meta.db_table
+#: What only the broker has is not ours to publish, but its run may be over.
+_LOOK: Final = Statement(
+    f"SELECT id, service, state, published_at FROM {_INBOX} WHERE due_at <= %(now)s "
+    "AND (state <> 'running' OR due_at <= %(leases_at)s) "
+    "AND (state = 'running' OR envelope <> '') ORDER BY due_at LIMIT %(limit)s"
+)
+_OWNERS: Final = Statement(f"SELECT DISTINCT owner FROM {_INBOX} WHERE state = 'running'")
+#: Every retry runs it, and those of an hour's outage all at once.
+_TAKE: Final = Statement(
+    f"UPDATE {_INBOX} SET state = 'ready', run_token = '', "
+    "published_at = CASE WHEN envelope = '' THEN published_at ELSE %(now)s END, "
+    "due_at = CASE WHEN envelope = '' THEN %(kept_until)s ELSE %(again_at)s END "
+    "WHERE id = %(row_id)s AND state IN ('ready', 'running', 'waiting') AND due_at <= %(now)s "
+    "RETURNING created_at, envelope"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +75,7 @@ def claim_due(
 ) -> list[DueDelivery]:
     """``waiting | running (lease over) --> ready`` for what is due; to be published.
 
+    What only the broker has is not returned: any delivery of it runs it.
     Killed before it is published, a row is due again after `PUBLISHED_SECONDS`.
 
     Args:
@@ -64,36 +84,25 @@ def claim_due(
         max_deaths: runs that may end with the death of their process, for the record.
         leases_at: the instant by which leases are judged, see `lease_clock`; None: now.
     """
-    leases_at = leases_at or now
-    _keep_for_the_broker(now, leases_at, max_deaths)
-    rows = list(
-        InboxMessage.objects.filter(due_at__lte=now)
-        .exclude(state=InboxState.RUNNING, due_at__gt=leases_at)
-        .exclude(envelope="")
-        .order_by("due_at")
-        .defer("envelope", "last_error")[:BATCH]
-    )
-    chosen = []
-    for row in rows:
-        is_believed = row.published_at is not None and now - row.published_at < timedelta(
-            seconds=BELIEVED_SECONDS
-        )
-        if row.state == InboxState.READY and is_believed and queue_length(row.service):
-            _still(row.pk, now).update(due_at=now + timedelta(seconds=LOOK_SECONDS))
-        elif _still(row.pk, now).update(
-            state=InboxState.READY,
-            run_token="",
-            due_at=now + timedelta(seconds=PUBLISHED_SECONDS),
-            published_at=now,
-        ):
-            chosen.append(row)
-    if not chosen:
-        return []
-    over = [row for row in chosen if row.state == InboxState.RUNNING]
-    failed_rounds.note_deaths(over, max_deaths)  # afterwards: nothing depends on them
-    found = InboxMessage.objects.filter(pk__in=[row.pk for row in chosen])
-    found = found.order_by("created_at", "pk")
-    return [DueDelivery(row.pk, row.service, row.envelope) for row in found]
+    rows = _LOOK.fetch_all({"now": now, "leases_at": leases_at or now, "limit": BATCH})
+    over = [row_id for row_id, _, state, _ in rows if state == InboxState.RUNNING]
+    runs = InboxMessage.objects.filter(state=InboxState.RUNNING).in_bulk(over) if over else {}
+    taken, ended = [], []
+    for row_id, service, state, published_at in rows:
+        if _is_believed(state, sql.instant(published_at), now) and queue_length(service):
+            _put_off(row_id, now)
+            continue
+        row = _take(row_id, now)
+        if row is None:
+            continue  # another relay was faster, or its run lives
+        if row_id in runs:
+            ended.append(runs[row_id])
+        created_at, body = row
+        if body:
+            taken.append((created_at, row_id, DueDelivery(row_id, service, body)))
+    failed_rounds.note_deaths(ended, max_deaths)  # afterwards: nothing depends on them
+    taken.sort(key=itemgetter(0, 1))
+    return [delivery for _, _, delivery in taken]
 
 
 @without_fork
@@ -111,13 +120,11 @@ def end_dead_runs(max_deaths: int) -> int:
     Args:
         max_deaths: runs that may end so before the message is parked, for the record.
     """
-    running = InboxMessage.objects.filter(state=InboxState.RUNNING)
-    owners = running.order_by().values_list("owner", flat=True).distinct()
-    dead = [owner for owner in owners if is_dead(owner)]
+    dead = [owner for (owner,) in _OWNERS.fetch_all({}) if is_dead(owner)]
     now = utc_now()
     if not dead:
         return 0
-    ended = running.filter(owner__in=dead, due_at__gt=now)
+    ended = InboxMessage.objects.filter(state=InboxState.RUNNING, owner__in=dead, due_at__gt=now)
     rows = list(ended)
     count = ended.update(due_at=now)
     failed_rounds.note_deaths(rows, max_deaths)  # afterwards: nothing depends on them
@@ -187,23 +194,28 @@ def owe_again(receipts: Sequence[OwedReceipt]) -> None:
     )
 
 
-def _still(row_id: int, now: datetime) -> QuerySet[InboxMessage]:
-    return InboxMessage.objects.filter(pk=row_id, state__in=UNENDED, due_at__lte=now)
+def _is_believed(state: str, published_at: datetime | None, now: datetime) -> bool:
+    """Return whether a copy may still be in the queue."""
+    believed = timedelta(seconds=BELIEVED_SECONDS)
+    return state == InboxState.READY and published_at is not None and now - published_at < believed
 
 
-def _keep_for_the_broker(now: datetime, leases_at: datetime, max_deaths: int) -> None:
-    """A run ended with its process, and only the broker has the message: any delivery runs it."""
-    over = InboxMessage.objects.filter(
-        due_at__lte=leases_at, state=InboxState.RUNNING, envelope=""
-    )
-    rows = list(over)
-    if rows:
-        over.filter(run_token__in=[row.run_token for row in rows]).update(
-            state=InboxState.READY,
-            run_token="",
-            due_at=now + timedelta(seconds=KEPT_FOR_BROKER_SECONDS),
+def _put_off(row_id: int, now: datetime) -> None:
+    still = InboxMessage.objects.filter(pk=row_id, state__in=UNENDED, due_at__lte=now)
+    still.update(due_at=now + timedelta(seconds=LOOK_SECONDS))
+
+
+def _take(row_id: int, now: datetime) -> tuple[Any, str] | None:
+    """Return when it was said, and its body; empty: only the broker has it."""
+    with lone_write():
+        return _TAKE.fetch(
+            {
+                "row_id": row_id,
+                "now": now,
+                "again_at": now + timedelta(seconds=PUBLISHED_SECONDS),
+                "kept_until": now + timedelta(seconds=KEPT_FOR_BROKER_SECONDS),
+            }
         )
-        failed_rounds.note_deaths(rows, max_deaths)
 
 
 def _clear_debts(rows: Sequence[InboxMessage]) -> set[int]:

@@ -1,6 +1,7 @@
 """The units of docs/deploy/systemd, as systemd itself reads them."""
 
 import configparser
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -82,8 +83,6 @@ def test_there_is_a_unit_for_each_process_that_make_run_starts() -> None:
     commands = {section(path)["ExecStart"].split("/")[-1] for path in SERVICES}
     programs = {line.split(": ", 1)[1] for line in (ROOT / "Procfile").read_text().splitlines()}
     for program in programs:
-        start = " ".join(program.split()[:4]).replace("services.user", "services.%i")
-        start = start.replace("services.document", "services.%i")
-        start = start.replace("services.scraper", "services.%i")
-        start = start.partition(" --")[0]
+        start = " ".join(program.split()[:4]).partition(" --")[0]
+        start = re.sub(r"\bservices\.\w+", "services.%i", start)
         assert any(command.startswith(start) for command in commands), program

@@ -24,7 +24,8 @@ COPIED = (
     "Procfile",
     "pyproject.toml",
 )
-REQUEST = ("bus_request", "billing-service", "billing.hello", '{"name": "Ada"}')
+#: Of a service, whose name nobody will have given to one of the repository.
+REQUEST = ("bus_request", "newcomer-service", "newcomer.hello", '{"name": "Ada"}')
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +69,7 @@ def tree(root: Path) -> set[str]:
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("Billing", "expected small letters"),
+        ("Newcomer", "expected small letters"),
         ("../x", "expected small letters"),
         ("x" * 21, "at most 20"),
         ("class", "is a keyword of Python"),
@@ -87,36 +88,36 @@ def test_a_name_that_cannot_be_taken_is_one_line_and_nothing_is_written(
 
 
 @pytest.fixture(scope="module")
-def billing(clone: Path) -> Path:
+def newcomer(clone: Path) -> Path:
     """The copy, with a new service in it."""
-    assert manage(clone, "startservice", "billing").returncode == 0
+    assert manage(clone, "startservice", "newcomer").returncode == 0
     return clone
 
 
-def test_a_new_service_is_formatted_tested_and_answers(billing: Path) -> None:
+def test_a_new_service_is_formatted_tested_and_answers(newcomer: Path) -> None:
     assert (
-        "billing-service: celery -A services.billing worker\nflower"
-        in (billing / "Procfile").read_text()
+        "newcomer-service: celery -A services.newcomer worker\nflower"
+        in (newcomer / "Procfile").read_text()
     )
     if (BIN / "ruff").exists():  # of requirements-check.txt
         for check in (("format", "--check"), ("check",)):
-            done = run(billing, str(BIN / "ruff"), *check, "services", "tests/unit/services")
+            done = run(newcomer, str(BIN / "ruff"), *check, "services", "tests/unit/services")
             assert done.returncode == 0, done.stdout
-        layers = run(billing, str(BIN / "lint-imports"))
+        layers = run(newcomer, str(BIN / "lint-imports"))
         assert layers.returncode == 0, layers.stdout
-    test = "tests/unit/services/test_billing.py"
-    passed = run(billing, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", test)
+    test = "tests/unit/services/test_newcomer.py"
+    passed = run(newcomer, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", test)
     assert "4 passed" in passed.stdout, passed.stdout
-    assert manage(billing, "migrate", "--verbosity=0").returncode == 0
+    assert manage(newcomer, "migrate", "--verbosity=0").returncode == 0
     worker = Process(
-        *("/bin/sh", "-c", 'cd "$0" && exec "$@"', str(billing)),
+        *("/bin/sh", "-c", 'cd "$0" && exec "$@"', str(newcomer)),
         *(sys.executable, "-m", "celery"),
-        *("-A", "services.billing", "worker"),
-        env=environment(billing),
-        log=billing / "billing.log",
+        *("-A", "services.newcomer", "worker"),
+        env=environment(newcomer),
+        log=newcomer / "newcomer.log",
     )
     try:
-        asked = eventually(lambda: answered(billing), 60, "the new service")
+        asked = eventually(lambda: answered(newcomer), 60, "the new service")
         assert json.loads(asked) == {"text": "Hello, Ada!"}
     finally:
         worker.stop()
@@ -128,18 +129,18 @@ def answered(root: Path) -> str:
 
 
 def test_a_changed_handler_answers_anew_and_a_syntax_error_waits_for_its_mending(
-    billing: Path,
+    newcomer: Path,
 ) -> None:
-    procfile = (billing / "Procfile").read_text().splitlines(keepends=True)
-    few = [line for line in procfile if line.startswith(("web:", "api-gateway:", "billing-"))]
-    (billing / "Procfile").write_text("".join(few))
-    handlers = billing / "services/billing/handlers.py"
+    procfile = (newcomer / "Procfile").read_text().splitlines(keepends=True)
+    few = [line for line in procfile if line.startswith(("web:", "api-gateway:", "newcomer-"))]
+    (newcomer / "Procfile").write_text("".join(few))
+    handlers = newcomer / "services/newcomer/handlers.py"
     sound = handlers.read_text()
-    log = billing / "stack.log"
+    log = newcomer / "stack.log"
     ports = {"GATEWAY_PORT": str(free_port()), "FLOWER_PORT": str(free_port())}
     stack = Process(
-        *(sys.executable, str(billing / "manage.py"), "run_stack"),
-        env={**environment(billing), **ports, "PYTHONUNBUFFERED": "1"},
+        *(sys.executable, str(newcomer / "manage.py"), "run_stack"),
+        env={**environment(newcomer), **ports, "PYTHONUNBUFFERED": "1"},
         log=log,
     )
 
@@ -150,15 +151,15 @@ def test_a_changed_handler_answers_anew_and_a_syntax_error_waits_for_its_mending
     try:
         eventually(lambda: says("Everything runs"), 90, "the stack")
         handlers.write_text(sound.replace("Hello, {", "Good day, {"))
-        eventually(lambda: "Good day, Ada!" in answered(billing), 90, "the new answer")
-        assert says("services/billing/handlers.py changed: starting again billing-service\n")
+        eventually(lambda: "Good day, Ada!" in answered(newcomer), 90, "the new answer")
+        assert says("services/newcomer/handlers.py changed: starting again newcomer-service\n")
         handlers.write_text("def (\n")
-        eventually(lambda: says("billing-service ended with exit code"), 90, "the error")
+        eventually(lambda: says("newcomer-service ended with exit code"), 90, "the error")
         assert says("SyntaxError")
         handlers.write_text(sound.replace("Hello, {", "Welcome, {"))
-        eventually(lambda: "Welcome, Ada!" in answered(billing), 90, "the mended answer")
+        eventually(lambda: "Welcome, Ada!" in answered(newcomer), 90, "the mended answer")
     finally:
         code = stack.stop()
         handlers.write_text(sound)
-        (billing / "Procfile").write_text("".join(procfile))
+        (newcomer / "Procfile").write_text("".join(procfile))
     assert code == 0

@@ -17,12 +17,13 @@ from django.db import connection
 from kombu import Connection
 from kombu.asynchronous import Hub
 
-from messaging import MessagingConfig, ServiceCommunicator, codec
+from messaging import MessagingConfig, RetryPolicy, ServiceCommunicator, codec
 from messaging.custody import run_groups
 from messaging.custody.arrival import ONLY_COPY
 from messaging.custody.run_groups import MOST, RunGroups
 from messaging.envelope import Envelope, MessageKind, MessagePriority
 from messaging.receiver import Receiver
+from messaging.testing import Harness
 from messaging.transport.broker import Broker
 from messaging.transport.files import files_of
 
@@ -35,9 +36,11 @@ HANDLE_CALLS = 39
 ACCEPT_CALLS = 197
 #: …composing it included.
 GROUPED_CALLS = 325
+#: Of the harness and all below it, through ten attempts of one message.
+LADDER_CALLS = 48_000
 
 
-def calls_of(work: Callable[[], object]) -> float:
+def calls_of(work: Callable[[], object], times: int = TIMES) -> float:
     """Return how many functions, of Python and of C, are called each time."""
     count = 0
 
@@ -49,11 +52,11 @@ def calls_of(work: Callable[[], object]) -> float:
         work()  # caches, declarations, imports
     sys.setprofile(note)
     try:
-        for _ in range(TIMES):
+        for _ in range(times):
             work()
     finally:
         sys.setprofile(None)
-    return count / TIMES
+    return count / times
 
 
 @pytest.fixture
@@ -136,6 +139,24 @@ def test_handling_critical_messages_that_wait_for_a_thread(
     assert words["INSERT"] == MOST
     assert words["UPDATE"] == 2 * MOST  # its end, and whether its sender's row is here
     assert calls_of(handle_a_group) / MOST < GROUPED_CALLS
+
+
+def test_ten_attempts_over_hours_in_the_harness(bus: Harness) -> None:
+    billing = ServiceCommunicator("billing")
+
+    @billing.on_message("invoice.create", retry=RetryPolicy(immediate=1, delayed=9))
+    def create(_data: Any, message: Envelope) -> None:
+        if message.attempt < 10:
+            raise ValueError("the tax office is closed")
+
+    def climb() -> None:
+        bus.send("billing", "invoice.create", {"id": 7})
+        bus.advance("24h")
+
+    bus.service(billing)
+    assert calls_of(climb, times=5) < LADDER_CALLS
+    assert bus.handled("invoice.create").times(8)
+    assert bus.failed("invoice.create").times(8 * 9)
 
 
 def test_reading_a_message(sender: ServiceCommunicator) -> None:
