@@ -14,12 +14,6 @@ if not (BASE_DIR / "services").is_dir():  # installed as a package, into another
 VAR_DIR = startup.folder("VAR_DIR", Path(os.environ.get("VAR_DIR") or BASE_DIR / "var"))
 
 
-def _flag(name: str, *, default: bool) -> bool:
-    """Return whether a variable says yes; the default where it is missing or empty."""
-    value = os.environ.get(name, "").lower()
-    return value in ("1", "true", "yes", "on") if value else default
-
-
 def _words(name: str, default: str = "") -> list[str]:
     """Return what a variable lists between commas."""
     words = os.environ.get(name, default).split(",")
@@ -28,12 +22,17 @@ def _words(name: str, default: str = "") -> list[str]:
 
 #: On until it is turned off, whatever broker and database: two variables move an installation, and
 #: a third one makes it production. `check --deploy` and the doctor say where that was forgotten.
-DEBUG = _flag("DJANGO_DEBUG", default=True)
+DEBUG = startup.flag("DJANGO_DEBUG", os.environ.get("DJANGO_DEBUG", ""), default=True)
 #: What settings that are empty go by. Unlike DEBUG, which tests set themselves, it stays as it was
 #: when the process began.
 IS_DEVELOPMENT = DEBUG
-#: Fine on a laptop; with DEBUG off a missing DJANGO_SECRET_KEY stops the start.
+#: Fine on a laptop; with DEBUG off nothing starts without one of its own.
 SECRET_KEY = os.environ.get("DJANGO_SECRET_KEY") or ("insecure-development-key" if DEBUG else "")
+if not SECRET_KEY:
+    startup.end(
+        "DJANGO_SECRET_KEY: expected a key of this installation's own where DJANGO_DEBUG is off, "
+        "got none; set it to 50 random characters, the same for all processes"
+    )
 #: Older keys, by commas: sessions signed with them stay valid while the key is changed.
 SECRET_KEY_FALLBACKS = _words("DJANGO_SECRET_KEY_FALLBACKS")
 ALLOWED_HOSTS = _words("DJANGO_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
@@ -88,7 +87,7 @@ TEMPLATES = [
 ]
 
 #: Whether people reach the pages by HTTPS alone. DJANGO_TLS=0: behind a tunnel, or on loopback.
-_HAS_TLS = _flag("DJANGO_TLS", default=not DEBUG)
+_HAS_TLS = startup.flag("DJANGO_TLS", os.environ.get("DJANGO_TLS", ""), default=not DEBUG)
 SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _HAS_TLS
 #: Probes and Prometheus come past the proxy, by HTTP; what they are told names no secret.
 SECURE_REDIRECT_EXEMPT = [r"^health$", r"^ready$", r"^metrics$"]
@@ -99,7 +98,10 @@ SECURE_PROXY_SSL_HEADER = (
     (f"HTTP_{_PROXY_HEADER.upper().replace('-', '_')}", "https") if _PROXY_HEADER else None
 )
 #: 30 days. Browsers refuse plain HTTP for so long, so begin with less where HTTPS is new.
-SECURE_HSTS_SECONDS = int(os.environ.get("DJANGO_HSTS_SECONDS") or 30 * 86_400) if _HAS_TLS else 0
+_HSTS_SECONDS = startup.whole_number(
+    "DJANGO_HSTS_SECONDS", os.environ.get("DJANGO_HSTS_SECONDS") or "2592000"
+)
+SECURE_HSTS_SECONDS = _HSTS_SECONDS if _HAS_TLS else 0
 #: Of `check --deploy`; both ask for promises about hosts that are not this program's: W005, that
 #: all subdomains have HTTPS too, and W021, to have the domain put on the browsers' own lists.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]

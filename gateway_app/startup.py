@@ -22,6 +22,8 @@ R = TypeVar("R")
 
 FAILED: Final = 1
 WRONG_SETUP: Final = 2
+_YES: Final = ("1", "true", "yes", "on")
+_NO: Final = ("0", "false", "no", "off")
 
 
 def end(text: str) -> NoReturn:
@@ -68,6 +70,25 @@ def port(name: str, text: str) -> int:
             f"set {name} right or leave it out"
         )
     return int(text)
+
+
+@ends_the_program
+def whole_number(name: str, text: str) -> int:
+    """Return the number that the text says, not below 0."""
+    if not (text.isascii() and text.isdecimal() and len(text) < 16):
+        raise ConfigurationError(
+            f"{name}: expected a whole number, got {text!r}; set {name} right or leave it out"
+        )
+    return int(text)
+
+
+@ends_the_program
+def flag(name: str, text: str, *, default: bool) -> bool:
+    """Return whether the text says yes; the default where it is empty."""
+    word = text.strip().lower()
+    if word and word not in (*_YES, *_NO):
+        raise ConfigurationError(f"{name}: expected 1 or 0, got {text!r}; set {name} right")
+    return word in _YES if word else default
 
 
 @ends_the_program

@@ -94,13 +94,6 @@ def test_a_laptop_with_nothing_set_up_starts_and_needs_no_https(tmp_path: Path) 
     assert setting("SECURE_SSL_REDIRECT", tmp_path) is False
 
 
-def test_without_a_key_nothing_starts_and_one_line_says_why(tmp_path: Path) -> None:
-    environment = documented(DJANGO_SECRET_KEY="")
-    done = run("manage.py", "migrate", "--check", folder=tmp_path, environment=environment)
-    assert done.returncode == 1
-    assert "DJANGO_SECRET_KEY is empty" in done.stderr
-
-
 def test_plain_http_is_sent_to_https_and_probes_are_not(tmp_path: Path) -> None:
     page = ask("/admin/login/", tmp_path, {"Host": "bus.example.com"})
     assert page["status"] == 301

@@ -25,6 +25,8 @@ WRONG = {
     "MESSAGING_WORKER_CONCURRENCY": "many",
     "GATEWAY_PORT": "abc",
     "VAR_DIR": "/proc/none",
+    # Everywhere: whoever forgot it must not find out by the one process that looks.
+    "DJANGO_SECRET_KEY": "",
 }
 
 #: Free, so that nothing else is wrong.
@@ -50,12 +52,26 @@ def environment(folder: Path, **wrong: str) -> dict[str, str]:
 def test_a_wrong_setting_ends_a_program_in_one_line(
     program: tuple[str, ...], name: str, tmp_path: Path
 ) -> None:
-    done = run(*program, env=environment(tmp_path, **{name: WRONG[name]}), folder=tmp_path)
+    wrong = {name: WRONG[name]} | ({"DJANGO_DEBUG": "0"} if "SECRET" in name else {})
+    done = run(*program, env=environment(tmp_path, **wrong), folder=tmp_path)
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1
     named = "MESSAGING['worker_concurrency']" if "CONCURRENCY" in name else name
     assert done.stderr.startswith(f"Set up wrong: {named}: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("DJANGO_DEBUG", "maybe"), ("DJANGO_TLS", "ture"), ("DJANGO_HSTS_SECONDS", "30d")],
+)
+def test_what_is_neither_yes_nor_no_nor_a_number_is_not_guessed(
+    name: str, value: str, tmp_path: Path
+) -> None:
+    done = run(*MANAGE, env=environment(tmp_path, **{name: value}), folder=tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith(f"Set up wrong: {name}: ")
+    assert repr(value) in done.stderr
 
 
 def test_a_setting_that_is_misspelled_is_told_with_the_right_name(tmp_path: Path) -> None:
