@@ -139,7 +139,7 @@ class TooManyMessages(PublishError):
 
 
 class PublishUncertain(PublishError):
-    """The connection broke while the broker was confirming: the message may have been sent.
+    """The connection to the broker or the outbox broke before the answer: it may have been sent.
 
     Send it again only with the same message id, so that a second copy can be recognised.
     """

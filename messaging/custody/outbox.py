@@ -10,14 +10,13 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-from django.db import DatabaseError, transaction
 from django.db.models import F, QuerySet
 
 from messaging import codec
 from messaging.custody import hot, ordering
+from messaging.custody.storing import insert
 from messaging.database_threads import off_the_event_loop, write_transaction
 from messaging.envelope import Envelope, MessagePriority, utc_now
-from messaging.errors import PublishError
 from messaging.forking import without_fork
 from messaging.models import UNDER_WAY, BusState, OutboxMessage, OutboxState
 from messaging.text import storable
@@ -76,7 +75,9 @@ def store(
         Whether it is new: False where this copy was here already, as whoever stored it said it.
 
     Raises:
-        PublishError: the database did not take it. NOT sent; safe to send again.
+        PublishError: the database did not take it. NOT sent; safe to send again. Where the text
+            says that the transaction is rolled back, so is all else that was done in it.
+        PublishUncertain: the database's server has not answered. Maybe sent.
     """
     now = utc_now()
     target = envelope.target if to is None else to
@@ -103,21 +104,10 @@ def store(
         "last_error": storable(error),
         "reason": "",
     }
-    stored: list[int] = []
-
-    def insert() -> None:
-        if queued:
-            with transaction.atomic():
-                ordering.take_turn(ordering.Sequence(target, envelope.ordering_key or ""))
-                stored.append(hot.STORE.run(row))
-        else:
-            stored.append(hot.STORE.run(row))
-
-    try:
-        off_the_event_loop(insert)
-    except DatabaseError as exc:
-        raise PublishError(f"the outbox could not take {envelope.type!r}: {exc}") from exc
-    return stored[0] > 0
+    turn = ordering.Sequence(target, envelope.ordering_key or "") if queued else None
+    stored: list[bool] = []
+    off_the_event_loop(lambda: stored.append(insert(row, turn)))
+    return stored[0]
 
 
 class Kept(NamedTuple):

@@ -1,13 +1,19 @@
 """What sending costs, and what it leaves."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.db import connection, transaction
+from django.db.transaction import TransactionManagementError
 from django.test.utils import CaptureQueriesContext
 
 from messaging import MessagePriority, MessagingConfig, ServiceCommunicator
+from messaging.envelope import Envelope
+from messaging.errors import PublishError
+from messaging.events import message_published
 from messaging.models import OutboxMessage
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -32,7 +38,54 @@ def test_accepting_a_critical_message_is_one_statement_in_the_callers_transactio
     ):
         sender.send_to_service("b", "work", {}, priority=MessagePriority.CRITICAL)
     statements = [query["sql"].split()[0] for query in queries.captured_queries]
-    assert statements == ["BEGIN", "INSERT", "COMMIT"]
+    assert statements == ["BEGIN", "SAVEPOINT", "INSERT", "RELEASE", "COMMIT"]
+
+
+@pytest.fixture
+def nearly_full() -> Iterator[None]:
+    """A database that has room for small rows, and not for a large one."""
+    if connection.vendor != "sqlite":
+        pytest.skip("only SQLite can be told to be full")
+    with connection.cursor() as cursor:
+        pages = cursor.execute("PRAGMA page_count").fetchone()[0]
+        cursor.execute(f"PRAGMA max_page_count = {pages + 20}")
+    yield
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA max_page_count = 1000000000")
+
+
+def test_a_message_that_a_full_disk_refuses_takes_its_transaction_along_and_says_so(
+    sender: ServiceCommunicator, nearly_full: None
+) -> None:
+    """SQLite has rolled back by itself: what followed was committed without what was before."""
+    published: list[str] = []
+
+    def send_both() -> None:
+        sender.send_to_service("b", "first", {}, priority="CRITICAL")
+        with pytest.raises(PublishError, match="rolled back the transaction"):
+            sender.send_to_service("b", "second", "x" * 200_000, priority="CRITICAL")
+        sender.send_to_service("b", "third", {}, priority="CRITICAL")
+
+    with (
+        on_publish(published),
+        pytest.raises((PublishError, TransactionManagementError)),
+        transaction.atomic(),
+    ):
+        send_both()
+    assert sender.bus.dispatch.handoff.flush(5)
+    assert (published, OutboxMessage.objects.count()) == ([], 0)
+
+
+@contextmanager
+def on_publish(types: list[str]) -> Iterator[None]:
+    def note(envelope: Envelope, **_: Any) -> None:
+        types.append(envelope.type)
+
+    message_published.connect(note)
+    try:
+        yield
+    finally:
+        message_published.disconnect(note)
 
 
 def test_a_normal_message_touches_no_database(sender: ServiceCommunicator) -> None:
