@@ -6,11 +6,18 @@ For who has the messages on record and may publish a copy again: outbox and inbo
 import contextlib
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from messaging.envelope import Envelope
-from messaging.errors import BrokerError, BrokerRecovering, MessagingError, PublishUncertain
+from messaging.errors import (
+    BrokerError,
+    BrokerRecovering,
+    MessagingError,
+    PartlyRefused,
+    PublishUncertain,
+)
 from messaging.events import emit, message_published
+from messaging.held_connection import text_of
 from messaging.late_confirms import LateConfirms
 from messaging.publisher import Publisher
 from messaging.publisher_pool import PublisherPool
@@ -19,9 +26,6 @@ if TYPE_CHECKING:
     from messaging.bus import MessageBus
 
 logger = logging.getLogger(__name__)
-
-#: What is no fault of the message's own.
-BROKER_FAILED: Final = (BrokerError, PublishUncertain)
 
 
 class Copy(NamedTuple):
@@ -38,7 +42,14 @@ class Copy(NamedTuple):
 
 def is_away(error: MessagingError | None) -> bool:
     """Return whether an error makes publishing the rest of a batch pointless."""
-    return isinstance(error, BROKER_FAILED) and not isinstance(error, BrokerRecovering)
+    return has_broker_failed(error) and not isinstance(error, BrokerRecovering)
+
+
+def has_broker_failed(error: MessagingError | None) -> bool:
+    """Return whether what went wrong is no fault of the message's own, or of its queue's."""
+    if isinstance(error, PartlyRefused):
+        return False
+    return isinstance(error, BrokerError | PublishUncertain)
 
 
 class BatchPublisher:
@@ -83,6 +94,12 @@ class BatchPublisher:
             self._bus.publish(copy.envelope, to=copy.to, publishes=copy.publishes)
         except MessagingError as exc:
             return exc
+        except Exception as exc:
+            # Whatever it is, the others have been sent, and that must be put on record.
+            logger.exception("%s %s: publishing failed", copy.envelope.type, copy.envelope.id)
+            error = MessagingError(f"publishing failed: {text_of(exc)}")
+            error.__cause__ = exc
+            return error
         return None
 
     def _together(self, copies: Sequence[Copy]) -> Iterable[int]:
@@ -98,6 +115,8 @@ class BatchPublisher:
                 return self._in_one_transaction(copies)
         except MessagingError as exc:
             logger.debug("a batch of %d goes one by one: %s", len(copies), exc)
+        except Exception:
+            logger.exception("a batch of %d goes one by one", len(copies))
         return ()
 
     def _confirmed_later(self, copies: Sequence[Copy]) -> Iterable[int]:

@@ -14,6 +14,7 @@
     │   ├─ QueueFull                    too many messages wait for its service
     │   ├─ TooManyMessages              this process sends more than it may
     │   └─ PublishUncertain             maybe sent; send again only with the same message id
+    │       └─ PartlyRefused            a broadcast that not every queue took; likewise
     ├─ BrokerError
     │   ├─ BrokerUnavailable            no connection; NOT sent, safe to send again
     │   │   └─ BrokerRecovering         back, perhaps without bindings; NOT sent, safe to repeat
@@ -142,6 +143,13 @@ class PublishUncertain(PublishError):
     """The connection to the broker or the outbox broke before the answer: it may have been sent.
 
     Send it again only with the same message id, so that a second copy can be recognised.
+    """
+
+
+class PartlyRefused(PublishUncertain):
+    """A subscriber's queue refused a broadcast; those of others may have taken it.
+
+    Nothing is wrong with the broker otherwise. Send it again only with the same message id.
     """
 
 

@@ -124,7 +124,20 @@ class HeldConnection:
 
     @property
     def _errors(self) -> tuple[type[BaseException], ...]:
-        return (*self._connection.connection_errors, *self._connection.channel_errors, OSError)
+        connection = self._connection
+        return (*connection.connection_errors, *connection.channel_errors, *self._nacks, OSError)
+
+    @property
+    def _nacks(self) -> tuple[type[BaseException], ...]:
+        """What says that a queue refused a message, on a connection that is as good as before.
+
+        py-amqp has its own among what can be tried again, and nowhere else.
+        """
+        connection = self._connection
+        known = {*connection.connection_errors, *connection.channel_errors}
+        return tuple(
+            each for each in connection.recoverable_connection_errors if each not in known
+        )
 
     def _given_up(self, exc: BaseException) -> BrokerUnavailable:
         """Close the connection; return what its error means to a caller."""

@@ -9,6 +9,7 @@ from kombu import Exchange, Queue
 from messaging.errors import (
     BrokerError,
     BrokerRecovering,
+    PartlyRefused,
     PublishError,
     PublishUncertain,
     Unroutable,
@@ -49,6 +50,7 @@ class Publisher(HeldConnection):
                 again.
             BrokerUnavailable: no connection. NOT sent; safe to send again.
             PublishUncertain: the connection broke before the broker confirmed. Maybe sent.
+            PartlyRefused: an event, and not every queue took it.
         """
         was_held = self._channel is not None
         declare = addressed.declare
@@ -58,6 +60,8 @@ class Publisher(HeldConnection):
         except BrokerRecovering:
             raise  # the connection is good
         except (BrokerError, PublishError) as exc:
+            if isinstance(exc.__cause__, self._nacks):
+                raise  # the connection is good, and the queue would say the same again
             # Whatever it was: RabbitMQ closes a channel with its answer, and what was declared
             # on this connection may be gone with the broker's contents.
             self.close()
@@ -142,14 +146,20 @@ class Publisher(HeldConnection):
         except BrokerError:
             raise
         except self._errors as exc:
-            raise self._translated(exc, exchange, routing_key) from exc
+            raise self._translated(exc, exchange, routing_key, mandatory=mandatory) from exc
         self._used_at = self._monotonic()
 
-    def _translated(self, exc: BaseException, exchange: str, key: str) -> PublishError:
+    def _translated(
+        self, exc: BaseException, exchange: str, key: str, *, mandatory: bool = True
+    ) -> PublishError:
         """Return what an error says of a message that was on its way."""
         if getattr(exc, "reply_code", None) == NO_ROUTE:
             return Unroutable(exchange, key)
         if isinstance(exc, self._connection.connection_errors):
             self._note_break(exc)
             return PublishUncertain(f"the connection broke while publishing: {text_of(exc)}")
-        return PublishError(f"the broker refused the message: {text_of(exc)}")
+        if not isinstance(exc, self._nacks):
+            return PublishError(f"the broker refused the message: {text_of(exc)}")
+        text = "the broker refused the message: its queue is full by a policy, or has failed"
+        # One nack for all queues that it was routed to: those that could have taken it.
+        return PublishError(text) if mandatory else PartlyRefused(f"{text}; others may have it")

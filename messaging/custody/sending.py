@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from messaging.batches import BROKER_FAILED, Copy
+from messaging.batches import Copy, has_broker_failed
 from messaging.custody import outbox
 from messaging.custody.outbox import BROKER_AWAY_SECONDS, Key, Published
 from messaging.envelope import utc_now
@@ -49,12 +49,12 @@ def send(bus: "MessageBus", rows: Sequence[Sent], epoch: str) -> list[MessagingE
     outbox.mark_published(
         Published(row.key, epoch, row.wait_seconds) for row, error in outcomes if error is None
     )
-    failed = [(row.key, error) for row, error in outcomes if isinstance(error, BROKER_FAILED)]
+    failed = [(row.key, error) for row, error in outcomes if has_broker_failed(error)]
     if failed:
         again = utc_now() + timedelta(seconds=BROKER_AWAY_SECONDS)
         outbox.postpone([key for key, _ in failed], again, str(failed[0][1]), refused=False)
     for row, error in outcomes:
-        if error is not None and not isinstance(error, BROKER_FAILED):
+        if error is not None and not has_broker_failed(error):
             refuse(row.key, row.failures, error)
     return errors
 

@@ -1,10 +1,15 @@
+import contextlib
+import itertools
 import os
+import sys
 import threading
+from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import pytest
 
-from messaging.errors import BrokerUnavailable
+from messaging.errors import BrokerUnavailable, PublishError
 from messaging.publisher_pool import POOL_SIZE, PublisherPool
 
 
@@ -65,12 +70,82 @@ def test_when_all_are_in_use_the_next_one_waits_so_long_and_no_longer() -> None:
         pass
 
 
-def test_an_error_in_the_block_gives_the_publisher_back() -> None:
+def test_an_error_of_the_bus_in_the_block_gives_the_publisher_back() -> None:
     pool, opened = a_pool()
     for _ in range(POOL_SIZE + 1):
-        with pytest.raises(ZeroDivisionError), pool.publisher():
-            raise ZeroDivisionError
+        with pytest.raises(PublishError), pool.publisher():
+            raise PublishError
     assert len(opened) == 1
+    assert not opened[0].is_closed
+
+
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SystemExit, ZeroDivisionError])
+def test_what_was_interrupted_is_closed_and_not_lent_again(
+    interrupt: type[BaseException],
+) -> None:
+    pool, opened = a_pool()
+    for _ in range(POOL_SIZE + 1):
+        with pytest.raises(interrupt), pool.publisher():
+            raise interrupt
+    assert len(opened) == POOL_SIZE + 1
+    assert all(each.is_closed for each in opened)
+
+
+def test_what_cannot_be_closed_is_not_lent_again_either(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(_: Opened) -> None:
+        raise OSError
+
+    monkeypatch.setattr(Opened, "close", fail)
+    pool, opened = a_pool()
+    with pytest.raises(KeyboardInterrupt), pool.publisher():
+        raise KeyboardInterrupt
+    with pool.publisher() as publisher:
+        assert publisher is opened[1]
+
+
+def _interrupted_at(step: int, function: Callable[[], None]) -> bool:
+    """Run a function and interrupt it at one of its steps; return whether it has so many."""
+    left = step
+
+    def interrupt(frame: FrameType, event: str, argument: Any) -> Any:
+        nonlocal left
+        left -= 1
+        if not left:
+            raise KeyboardInterrupt
+        return interrupt
+
+    before = sys.gettrace()
+    sys.settrace(interrupt)
+    try:
+        function()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        sys.settrace(before)
+    return left <= 0
+
+
+@pytest.mark.parametrize("has_one", [True, False])
+def test_wherever_it_is_interrupted_others_are_lent_publishers(has_one: bool) -> None:
+    """In the midst of a lock's own code it stayed locked, and nobody sent anything any more."""
+
+    def borrow(pool: PublisherPool) -> None:
+        with contextlib.suppress(BrokerUnavailable), pool.publisher():
+            pass
+
+    for step in itertools.count(1):
+        pool, _ = a_pool()
+        with contextlib.ExitStack() as lent:
+            for _ in range(0 if has_one else POOL_SIZE):
+                lent.enter_context(pool.publisher())
+            if not _interrupted_at(step, lambda pool=pool: borrow(pool)):
+                break
+        other = threading.Thread(target=borrow, args=(pool,), daemon=True)
+        other.start()
+        other.join(5)
+        assert not other.is_alive(), f"step {step}"
 
 
 def test_a_forked_child_opens_its_own_and_leaves_its_parents_alone() -> None:
