@@ -33,8 +33,8 @@ class Transaction:
         try:
             self._db = store.opened(self._busy_seconds)
             deadline = store.clock.monotonic() + self._busy_seconds
-            wait_for(store.live, WRITER_BYTE, deadline, store.clock, store.files.database)
             try:
+                wait_for(store.live, WRITER_BYTE, deadline, store.clock, store.files.database)
                 self._begin(deadline)
             except BaseException:
                 self._roll_back()
@@ -66,6 +66,10 @@ class Transaction:
                 self._commit()
             else:
                 self._roll_back()
+        except BaseException:
+            # Ctrl-C, after the commit or before: others must not wait while this process rests.
+            self._roll_back()
+            raise
         finally:
             self._store.lock.release()
         if isinstance(error, sqlite3.Error):

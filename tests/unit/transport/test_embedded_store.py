@@ -4,6 +4,8 @@ import gc
 import os
 import sqlite3
 import stat
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -18,7 +20,13 @@ from messaging.errors import (
 )
 from messaging.transport import files, schema
 from messaging.transport.broker import Broker
-from messaging.transport.files import BrokerFiles, file_system_type, files_of
+from messaging.transport.files import (
+    WRITER_BYTE,
+    BrokerFiles,
+    LiveFile,
+    file_system_type,
+    files_of,
+)
 from messaging.transport.options import Options
 
 
@@ -232,6 +240,37 @@ def test_a_writer_that_does_not_let_go_is_broker_busy_after_the_budget(url, conn
     other.execute("ROLLBACK")
     other.close()
     connection.channel().queue_declare("work")
+
+
+def can_write(lock_file):
+    """Whether another process would get the writer's byte."""
+    code = (
+        "import fcntl, os, sys; file = os.open(sys.argv[1], os.O_RDWR); "
+        "fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, int(sys.argv[2]))"
+    )
+    command = [sys.executable, "-S", "-c", code, lock_file, str(WRITER_BYTE)]
+    return subprocess.run(command, check=False, stderr=subprocess.DEVNULL).returncode == 0
+
+
+@pytest.mark.parametrize("function", ["try_lock", "unlock"])
+def test_who_is_interrupted_and_goes_on_does_not_keep_others_from_writing(
+    url, channel, broker, monkeypatch, function
+):
+    """Others waited until this process wrote again, or ended."""
+    real, interrupts = getattr(LiveFile, function), iter([True])
+
+    def interrupted(live, byte):
+        if byte != WRITER_BYTE or not next(interrupts, False):
+            return real(live, byte)
+        if function == "try_lock":
+            real(live, byte)  # it has the lock, and has not noted that
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(LiveFile, function, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        channel.queue_declare("work")
+    assert can_write(files_of(url).live)
+    channel.queue_declare("work")
 
 
 def test_many_threads_share_one_store(url, channel):
