@@ -63,8 +63,32 @@ def write_transaction(*, to_disk: bool = True) -> Iterator[None]:
         with transaction.atomic():
             yield
         return
+    global _writer
     with _turns, contextlib.nullcontext() if to_disk else _unsynced(), transaction.atomic():
-        yield
+        _writer = connection.connection
+        try:
+            yield
+        finally:
+            _writer = None
+
+
+def stop_writing() -> None:
+    """Roll back the `write_transaction` that a thread of this process is in; it writes no more.
+
+    For a process that is about to end and leaves its threads where they are: on SQLite nobody else
+    writes before. What the thread runs on that connection from now on is refused.
+    """
+    writer = _writer
+    if writer is not None:
+        writer.set_authorizer(_only_roll_back)
+        writer.interrupt()
+        if writer.in_transaction:
+            writer.execute("ROLLBACK")
+
+
+def _only_roll_back(action: int, what: str | None, *_: str | None) -> int:
+    is_end = action == sqlite3.SQLITE_TRANSACTION and what == "ROLLBACK"
+    return sqlite3.SQLITE_OK if is_end else sqlite3.SQLITE_DENY
 
 
 def lone_write() -> contextlib.AbstractContextManager[None]:
@@ -100,11 +124,13 @@ def _unsynced() -> Iterator[None]:
 _SYNCHRONOUS_NORMAL = 1
 
 _turns = threading.RLock()
+#: Of the thread whose turn it is.
+_writer: sqlite3.Connection | None = None
 
 
 def _forget_turns() -> None:
-    global _turns
-    _turns = threading.RLock()  # another thread of the parent may have held it
+    global _turns, _writer
+    _turns, _writer = threading.RLock(), None  # another thread of the parent may have held it
 
 
 os.register_at_fork(after_in_child=_forget_turns)

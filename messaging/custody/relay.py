@@ -15,6 +15,7 @@ from messaging.custody import due, epoch, held, ordering, outbox, schedule, shar
 from messaging.custody.due import BATCH, DueMessage
 from messaging.custody.link import Link
 from messaging.custody.outbox import ASK_SECONDS, BROKER_AWAY_SECONDS, Key
+from messaging.custody.patience import Patience
 from messaging.custody.receipts import Question
 from messaging.custody.retention import Retention
 from messaging.custody.runs import LEASES
@@ -66,6 +67,7 @@ class Relay:
         self._epoch = ""
         self._is_broker_away = False
         self._sequences = ordering.Watch()
+        self._patience = Patience()
         self._stopped = threading.Event()
         self._woken = threading.Event()
         self._thread: threading.Thread | None = None
@@ -265,7 +267,11 @@ class Relay:
         max_deaths = self._bus.config.max_worker_deaths
         schedule.end_dead_runs(max_deaths)
         deliveries = schedule.claim_due(
-            utc_now(), self._targets.queue_length, max_deaths, leases_at=LEASES.now()
+            utc_now(),
+            self._targets.queue_length,
+            max_deaths,
+            leases_at=LEASES.now(),
+            is_patience_over=self._patience.is_over,
         )
         outgoing = []
         for row in deliveries:

@@ -31,7 +31,7 @@ KEPT_FOR_BROKER_SECONDS: Final = 7 * 86_400.0
 _INBOX: Final = InboxMessage._meta.db_table
 #: What only the broker has is not ours to publish, but its run may be over.
 _LOOK: Final = Statement(
-    f"SELECT id, service, state, published_at FROM {_INBOX} WHERE due_at <= %(now)s "
+    f"SELECT id, service, state, published_at, owner FROM {_INBOX} WHERE due_at <= %(now)s "
     "AND (state <> 'running' OR due_at <= %(leases_at)s) "
     "AND (state = 'running' OR envelope <> '') ORDER BY due_at LIMIT %(limit)s"
 )
@@ -72,6 +72,7 @@ def claim_due(
     max_deaths: int,
     *,
     leases_at: datetime | None = None,
+    is_patience_over: Callable[[], bool] = lambda: True,
 ) -> list[DueDelivery]:
     """``waiting | running (lease over) --> ready`` for what is due; to be published.
 
@@ -83,12 +84,17 @@ def claim_due(
         queue_length: how many messages wait for a service.
         max_deaths: runs that may end with the death of their process, for the record.
         leases_at: the instant by which leases are judged, see `lease_clock`; None: now.
+        is_patience_over: whether runs may be taken whose process is not known to be gone; asked
+            where there is one whose lease is over, see `patience`.
     """
     rows = _LOOK.fetch_all({"now": now, "leases_at": leases_at or now, "limit": BATCH})
-    over = [row_id for row_id, _, state, _ in rows if state == InboxState.RUNNING]
+    silent = {row[0] for row in rows if row[2] == InboxState.RUNNING and not is_dead(row[4])}
+    if silent and not is_patience_over():
+        rows = [row for row in rows if row[0] not in silent]
+    over = [row[0] for row in rows if row[2] == InboxState.RUNNING]
     runs = InboxMessage.objects.filter(state=InboxState.RUNNING).in_bulk(over) if over else {}
     taken, ended = [], []
-    for row_id, service, state, published_at in rows:
+    for row_id, service, state, published_at, _ in rows:
         if _is_believed(state, sql.instant(published_at), now) and queue_length(service):
             _put_off(row_id, now)
             continue

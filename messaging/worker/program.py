@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import sqlite3
 import sys
 from typing import Any
 
@@ -11,12 +12,13 @@ from celery import platforms
 from celery.apps.worker import Worker, safe_say
 from celery.signals import worker_shutting_down
 from celery.utils.nodenames import default_nodename
+from celery.worker import state
 from django.db import DatabaseError
 
 from messaging.custody import epoch, schedule
 from messaging.custody.control import Control
 from messaging.custody.relay import Relay
-from messaging.database_threads import keep_no_queries
+from messaging.database_threads import keep_no_queries, stop_writing
 from messaging.refusal import refused_by
 from messaging.worker.pulse import PulseThread
 from messaging.worker.remote_control import restrict
@@ -101,9 +103,19 @@ class BusWorker(Worker):
         """Also end at once at a second signal."""
         super().install_platform_tweaks(worker)
         worker_shutting_down.connect(self._on_shutting_down, weak=False)
+        platforms.signals["INT"] = self._on_interrupt
 
     def _on_shutting_down(self, **_: Any) -> None:
         platforms.signals["INT"] = self._end_at_once
+
+    def _on_interrupt(self, *arguments: Any) -> None:
+        # First of all: Celery's own handler of a second one waits for the handlers in hand.
+        platforms.signals["INT"] = self._end_at_once
+        safe_say("worker: Ctrl-C again ends it at once", sys.__stdout__)
+        shut_down = signal.getsignal(signal.SIGTERM)
+        assert callable(shut_down)
+        shut_down(*arguments)
+        state.should_stop = EX_FAILURE
 
     def _end_at_once(self, *_: Any) -> None:
         """End without waiting for handlers: threads cannot be stopped, only left behind."""
@@ -118,8 +130,9 @@ class BusWorker(Worker):
                 logger.exception("messages could not be given back; they come back by timeout")
         children = [child.pid for child in active_children()]
         try:
+            stop_writing()  # else a handler with atomic=True would keep this from being written
             schedule.release([os.getpid(), *children])
-        except DatabaseError:
+        except (DatabaseError, sqlite3.Error):
             logger.exception("runs could not be given back; they count as deaths")
         for pid in children:
             # An orphan would go on handling a message that is being delivered again.

@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 import pytest
 
 from messaging import MessageBus, ServiceCommunicator
-from messaging.custody import outbox
 from messaging.custody.relay import Relay
 from messaging.envelope import utc_now
 from messaging.errors import PartlyRefused, PublishError, PublishUncertain
