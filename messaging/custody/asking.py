@@ -25,7 +25,7 @@ def ask(
 ) -> None:
     """Ask once for each custodian and receiver; they are looked at again after `ASK_SECONDS`.
 
-    Also where a queue refuses the question, which is put on record and keeps no other from its own.
+    Also where a queue refuses the question: that is put on record, and the others are asked.
 
     Args:
         link: to the broker.
@@ -71,7 +71,7 @@ def _ask_one(link: Link, custodian: str, target: str, questions: Sequence[Questi
     except PublishUncertain:
         raise
     except PublishError as exc:
-        logger.error("a question to %s was refused, again in %g s: %s", target, ASK_SECONDS, exc)
+        logger.warning("a question to %s was refused, again in %g s: %s", target, ASK_SECONDS, exc)
         return str(exc)
     return ""
 

@@ -89,7 +89,7 @@ class Telling:
             refusal = self._refused.setdefault(address, _Refusal())
             pause = refused_pause_seconds(refusal.failures)
             to = address.custodian
-            logger.error("receipts for %s were refused, again in %g s: %s", to, pause, exc)
+            logger.warning("receipts for %s were refused, again in %g s: %s", to, pause, exc)
             refusal.failures += 1
             refusal.again_at = BUS_CLOCK.monotonic() + pause
             refusal.held.append(receipts)
