@@ -147,10 +147,7 @@ class PublishUncertain(PublishError):
 
 
 class PartlyRefused(PublishUncertain):
-    """A subscriber's queue refused a broadcast; those of others may have taken it.
-
-    Nothing is wrong with the broker otherwise. Send it again only with the same message id.
-    """
+    """A subscriber's queue refused a broadcast, which others may have. Nothing else is wrong."""
 
 
 class BrokerError(MessagingError):
@@ -208,9 +205,7 @@ class ServiceNotFound(RequestError):
 
 
 class RequestTimeout(RequestError):
-    """No answer came in time. Whether the request was handled is unknown.
-
-    Ask again only what may be done twice.
+    """No answer came in time; it may have been handled. Ask again only what may be done twice.
 
     Attributes:
         seconds: how long was waited.
@@ -233,8 +228,7 @@ class RemoteError(RequestError):
         type: class name of the error at the other side.
         message: its text.
         retryable: whether the other side says that asking again may help.
-        code: for programs: one of `REJECT_CODES`, ``no_handler``, or empty where the handler
-            failed rather than refused.
+        code: one of `REJECT_CODES`, ``no_handler``, or empty where the handler failed.
     """
 
     def __init__(
@@ -263,8 +257,7 @@ class Retry(HandlerSignal):
         self.delay_seconds = delay_seconds
 
 
-#: What a handler can say to programs when it refuses a message. The gateway has an HTTP status for
-#: each.
+#: What a handler can say to programs when it refuses a message. Each has an HTTP status.
 REJECT_CODES: Final = frozenset({"rejected", "invalid", "not_found", "conflict", "forbidden"})
 
 

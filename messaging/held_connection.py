@@ -12,6 +12,8 @@ from messaging.refusal import refusal
 
 #: AMQP's code for a passive declare of what is not there.
 NOT_FOUND: Final = "404"
+#: Of Redis at ``maxmemory``, also where a script says so.
+FULL: Final = "command not allowed when used memory > 'maxmemory'"
 #: A connection that rested longer is probed before use: brokers restart, firewalls forget.
 PROBE_AFTER_SECONDS: Final = 1.0
 
@@ -186,10 +188,15 @@ class HeldConnection:
         except BrokerError:
             raise
         except self._errors as exc:
-            if isinstance(exc, self._connection.connection_errors):
+            if isinstance(exc, self._connection.connection_errors) or is_full(exc):
                 raise self._given_up(exc) from exc
             raise PublishError(f"{entity.name!r} cannot be declared: {text_of(exc)}") from exc
         self._declared.add(entity.name)
+
+
+def is_full(exc: BaseException) -> bool:
+    """Return whether a broker has no room for anything: as good as away, to who publishes."""
+    return FULL in str(exc)
 
 
 def text_of(exc: BaseException) -> str:

@@ -9,12 +9,14 @@ from kombu import Exchange, Queue
 from messaging.errors import (
     BrokerError,
     BrokerRecovering,
+    BrokerUnavailable,
+    MessagingError,
     PartlyRefused,
     PublishError,
     PublishUncertain,
     Unroutable,
 )
-from messaging.held_connection import HeldConnection, text_of
+from messaging.held_connection import HeldConnection, is_full, text_of
 from messaging.wire import CONTENT_ENCODING, CONTENT_TYPE, WireMessage
 
 #: AMQP reply code of a mandatory message that no queue took.
@@ -48,8 +50,9 @@ class Publisher(HeldConnection):
             PublishError: the broker refused it. NOT sent.
             BrokerRecovering: an event, soon after the connection broke. NOT sent; safe to send
                 again.
-            BrokerUnavailable: no connection. NOT sent; safe to send again.
-            PublishUncertain: the connection broke before the broker confirmed. Maybe sent.
+            BrokerUnavailable: no connection, or no room at all. NOT sent; safe to send again.
+            PublishUncertain: the connection broke before the broker confirmed, or an event found
+                room in some queues. Maybe sent.
             PartlyRefused: an event, and not every queue took it.
         """
         was_held = self._channel is not None
@@ -122,7 +125,8 @@ class Publisher(HeldConnection):
     def _attempt(self, addressed: Addressed) -> None:
         self._ensure_connected()
         message, exchange, routing_key, declare, mandatory = addressed
-        if exchange and not mandatory:
+        is_broadcast = bool(exchange) and not mandatory
+        if is_broadcast:
             self._rebinding.check()
         if declare is not None and declare.name not in self._declared:
             self._declare(declare)
@@ -146,20 +150,25 @@ class Publisher(HeldConnection):
         except BrokerError:
             raise
         except self._errors as exc:
-            raise self._translated(exc, exchange, routing_key, mandatory=mandatory) from exc
+            error = self._translated(exc, exchange, routing_key, is_broadcast=is_broadcast)
+            raise error from exc
         self._used_at = self._monotonic()
 
     def _translated(
-        self, exc: BaseException, exchange: str, key: str, *, mandatory: bool = True
-    ) -> PublishError:
+        self, exc: BaseException, exchange: str, key: str, *, is_broadcast: bool = False
+    ) -> MessagingError:
         """Return what an error says of a message that was on its way."""
         if getattr(exc, "reply_code", None) == NO_ROUTE:
             return Unroutable(exchange, key)
         if isinstance(exc, self._connection.connection_errors):
             self._note_break(exc)
             return PublishUncertain(f"the connection broke while publishing: {text_of(exc)}")
+        if is_full(exc):
+            text = f"the broker has no room: {text_of(exc)}"
+            # A broadcast is put into one queue after the other.
+            return PublishUncertain(text) if is_broadcast else BrokerUnavailable(text)
         if not isinstance(exc, self._nacks):
             return PublishError(f"the broker refused the message: {text_of(exc)}")
         text = "the broker refused the message: its queue is full by a policy, or has failed"
         # One nack for all queues that it was routed to: those that could have taken it.
-        return PublishError(text) if mandatory else PartlyRefused(f"{text}; others may have it")
+        return PartlyRefused(f"{text}; others may have it") if is_broadcast else PublishError(text)

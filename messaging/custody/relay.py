@@ -12,16 +12,16 @@ from messaging import codec
 from messaging.batches import Copy, is_away
 from messaging.clock import BUS_CLOCK
 from messaging.custody import due, epoch, held, ordering, outbox, schedule, shared
+from messaging.custody.asking import ask
 from messaging.custody.due import BATCH, DueMessage
 from messaging.custody.link import Link
-from messaging.custody.outbox import ASK_SECONDS, BROKER_AWAY_SECONDS, Key
+from messaging.custody.outbox import BROKER_AWAY_SECONDS, Key
 from messaging.custody.patience import Patience
-from messaging.custody.receipts import Question
 from messaging.custody.retention import Retention
 from messaging.custody.runs import LEASES
 from messaging.custody.sending import Sent, refuse, send
 from messaging.custody.targets import Targets
-from messaging.custody.telling import tell_custodians
+from messaging.custody.telling import Telling
 from messaging.database_threads import close_database
 from messaging.envelope import utc_now
 from messaging.errors import BrokerError, DecodeError, PublishError, PublishUncertain
@@ -60,6 +60,7 @@ class Relay:
         self._service = service
         self._link = Link(bus)
         self._targets = Targets(bus)
+        self._telling = Telling(self._link, bus.keyring.speakers)
         self._retention = Retention(bus.config)
         self._queue = queue
         self._epoch_at = 0.0
@@ -102,6 +103,10 @@ class Relay:
                 self._woken.clear()
         finally:
             ordering.RELAYS.discard(self)
+            try:
+                self._telling.stop()
+            except DatabaseError as exc:
+                logger.warning("relay: what was refused is told when it is asked for: %s", exc)
             close_database()
 
     def _turn(self) -> float:
@@ -176,9 +181,13 @@ class Relay:
 
     def _publish_outbox(self) -> int:
         rows = due.claim_due(utc_now(), knows_registry=self._bus.is_down is not None)
-        received = [row for row in rows if row.state == OutboxState.ACCEPTED]
-        self._ask(received)
         self._publish(self._to_publish([row for row in rows if row.state != OutboxState.ACCEPTED]))
+        ask(
+            self._link,
+            [row for row in rows if row.state == OutboxState.ACCEPTED],
+            self._bus.keyring.speakers,
+            self._is_received,
+        )
         return len(rows)
 
     def _to_publish(self, rows: list[DueMessage]) -> list[tuple[DueMessage, float]]:
@@ -234,35 +243,6 @@ class Relay:
             if error is not None and is_away(error):
                 raise error
 
-    def _ask(self, rows: list[DueMessage]) -> None:
-        """Ask receivers for the outcome of what they have had for long."""
-        by_receiver: dict[tuple[str, str], list[Question]] = {}
-        asked = []
-        for row in rows:
-            if self._is_received(row.key):
-                asked.append(row.key)  # its row is here: open still, or settled just now
-                continue
-            try:
-                envelope = codec.decode(row.body)
-            except DecodeError as exc:
-                refuse(row.key, row.failures, exc)
-                continue
-            asked.append(row.key)
-            question = Question(
-                envelope.id,
-                envelope.generation,
-                envelope.source,
-                envelope.created_at.timestamp(),
-            )
-            receiver = envelope.custodian or envelope.source, row.key.target
-            by_receiver.setdefault(receiver, []).append(question)
-        for (custodian, target), questions in by_receiver.items():
-            # Of several services in one database, each has keys of its own: its relay asks then.
-            speakers = self._bus.keyring.speakers
-            if speakers is None or custodian in speakers:
-                self._link.ask(custodian, target, questions)
-        outbox.postpone(asked, _after(ASK_SECONDS), refused=False)
-
     def _publish_inbox(self) -> int:
         max_deaths = self._bus.config.max_worker_deaths
         schedule.end_dead_runs(max_deaths)
@@ -293,7 +273,7 @@ class Relay:
         return len(deliveries)
 
     def _tell_custodians(self) -> int:
-        return tell_custodians(self._link, self._bus.keyring.speakers)
+        return self._telling.tell()
 
 
 def _after(seconds: float) -> datetime:

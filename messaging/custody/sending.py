@@ -59,9 +59,14 @@ def send(bus: "MessageBus", rows: Sequence[Sent], epoch: str) -> list[MessagingE
     return errors
 
 
+def refused_pause_seconds(failures: int) -> float:
+    """Return how long to wait with what the broker has refused that often before."""
+    return min(REFUSED_CAP_SECONDS, 2.0 ** min(failures, 16))
+
+
 def refuse(key: Key, failures: int, error: MessagingError) -> None:
     """Keep a message that cannot go out, with the reason, and try it less often."""
-    pause = min(REFUSED_CAP_SECONDS, 2.0 ** min(failures, 16))
+    pause = refused_pause_seconds(failures)
     logger.error("outbox: %s was refused, again in %g s: %s", key, pause, error)
     again = utc_now() + timedelta(seconds=pause)
     outbox.postpone([key], again, str(error), refused=True)

@@ -32,6 +32,9 @@ from messaging.worker.task_events import TaskEvents
 
 logger = logging.getLogger(__name__)
 
+#: A message that could not be settled comes again after this. Whatever was in the way (a
+#: database, a crashing handler) must not be tried in a tight loop.
+REDELIVER_AFTER_SECONDS: Final = 1.0
 #: A worker that ends waits so long for its runs to be on record; what is not is done again.
 SHUTDOWN_SECONDS: Final = 10.0
 
@@ -157,6 +160,21 @@ class GuardConsumer(Consumer):
         """Park a task message that Celery refuses."""
         self._park(message, DeadLetterReason.INVALID, exc)
 
+    def requeue(self, message: Message) -> None:
+        """Give a delivery back to the broker. Where the connection lives."""
+        try:
+            self.acks.requeue(message)
+        except self.connection_errors as exc:
+            # Where the connection is lost the broker has it back by itself, and this timer goes.
+            task_id = (message.headers or {}).get("id")
+            logger.warning("%s is given back later: %s", task_id, exc)
+            self.requeue_later(message)
+
+    def requeue_later(self, message: Message) -> None:
+        """Give a delivery back after `REDELIVER_AFTER_SECONDS`. Where the connection lives."""
+        requeue = partial(self.requeue, message)
+        self.timer.call_after(REDELIVER_AFTER_SECONDS, self.loop_calls.call, (requeue,))
+
     def note_death(self, envelope: Envelope, error: str) -> None:
         """Put on record what killed the process that handled a message."""
         self._parking.submit(self._note_death_now, envelope, error)
@@ -200,6 +218,6 @@ class GuardConsumer(Consumer):
             # The database did not take the record: the broker keeps the message.
             close_database()
             logger.exception("a bad message could not be parked; it stays in the queue")
-            self.loop_calls.call(partial(self.acks.requeue, message))
+            self.loop_calls.call(partial(self.requeue_later, message))
         else:
             self.loop_calls.call(partial(self.acks.done, message))

@@ -1,10 +1,9 @@
 """One delivery in a worker: what Celery's bookkeeping, events and remote control see of it."""
 
-import logging
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 from celery.worker import state
 from kombu.message import Message
@@ -14,12 +13,6 @@ from messaging.custody.arrival import arrival_of
 from messaging.envelope import Envelope
 from messaging.once import limit_seconds
 from messaging.outcome import Outcome
-
-logger = logging.getLogger(__name__)
-
-#: A message that could not be settled comes again after this. Whatever was in the way (a
-#: database, a crashing handler) must not be tried in a tight loop.
-REDELIVER_AFTER_SECONDS: Final = 1.0
 
 
 class _Task:
@@ -89,7 +82,7 @@ class Delivery:
         try:
             self.consumer.prefetch.note_standstill()
         finally:
-            self._requeue()
+            self.consumer.requeue(self.message)
 
     def _finish(self, outcome: Outcome) -> None:
         state.task_ready(self)
@@ -97,24 +90,11 @@ class Delivery:
             self.acknowledged = True
             self.consumer.acks.done(self.message)
         else:
-            self._requeue_later()
+            self.consumer.requeue_later(self.message)
         self.consumer.prefetch.note(self.seconds)
         self.consumer.flow.note(self.envelope, self.seconds, outcome)
         if self.events is not None:
             self.events.ended(self, outcome)
-
-    def _requeue(self) -> None:
-        try:
-            self.consumer.acks.requeue(self.message)
-        except self.consumer.connection_errors as exc:
-            # Where the connection is lost the broker has it back by itself, and this timer goes.
-            logger.warning("%s %s is given back later: %s", self.name, self.id, exc)
-            self._requeue_later()
-
-    def _requeue_later(self) -> None:
-        self.consumer.timer.call_after(
-            REDELIVER_AFTER_SECONDS, self.consumer.loop_calls.call, (self._requeue,)
-        )
 
     def cancel(self, _pool: Any, signal: Any = None, emit_retry: bool = True) -> None:
         """Leave it unsettled at a cold shutdown: the broker delivers it again."""

@@ -127,6 +127,26 @@ def test_a_bad_message_is_parked_with_its_reason_and_the_next_one_is_handled(
 
 
 @pytest.mark.promise("a bad message is parked with its reason; worker and queue go on")
+def test_one_that_the_database_does_not_take_is_parked_once_it_does(
+    installation: Installation,
+) -> None:
+    worker = installation.start_worker("probe")
+    database = installation.database()
+    database.execute(
+        "CREATE TRIGGER full BEFORE INSERT ON messaging_outboxmessage "
+        "BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END"
+    )
+    publish_raw(installation, "probe", BAD["not JSON"][0])
+    refusal = "could not be parked"
+    eventually(lambda: worker.log.read_text().count(refusal) > 1, what="a second try")
+    database.execute("DROP TRIGGER full")
+    letters: list[DeadLetter] = []
+    eventually(lambda: letters.extend(parked(installation)) or letters)
+    assert [letter.reason for letter in letters] == ["invalid"]
+    assert installation.communicator().request("probe", "echo", 1, timeout=10) == 1
+
+
+@pytest.mark.promise("a bad message is parked with its reason; worker and queue go on")
 def test_data_that_does_not_validate_is_parked_at_once_with_the_fields_that_are_wrong(
     shared: Installation,
 ) -> None:

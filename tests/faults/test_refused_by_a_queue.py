@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -9,10 +10,12 @@ from urllib.parse import urlsplit
 import pytest
 
 from messaging import MessageBus, ServiceCommunicator
+from messaging.clock import BUS_CLOCK
+from messaging.custody import outbox, schedule, sending
 from messaging.custody.relay import Relay
 from messaging.envelope import utc_now
 from messaging.errors import PartlyRefused, PublishError, PublishUncertain
-from messaging.models import OutboxMessage
+from messaging.models import InboxMessage, OutboxMessage
 from tests.support.brokers import BROKERS, require
 from tests.support.installation import Installation
 from tests.support.outage import proxied, rabbitmqctl
@@ -169,3 +172,102 @@ def test_an_interrupted_message_leaves_no_confirm_for_the_next_one(
         remote.close()
     eventually(lambda: length(sender.bus, "other") == 2)
     assert length(sender.bus, "full") == 1
+
+
+@pytest.fixture
+def refusing(sender: ServiceCommunicator) -> str:
+    """A service whose custody queue somebody has declared in another way: it takes nothing."""
+    queue = sender.bus.topology.custody_queue("refusing")
+    with sender.bus.connection() as connection:
+        connection.channel().queue_declare(queue.name, durable=False, auto_delete=False)
+    return "refusing"
+
+
+def owe_receipts(custodian: str, count: int) -> None:
+    now = utc_now()
+    InboxMessage.objects.bulk_create(
+        InboxMessage(
+            message_id=f"{custodian}-{number}",
+            service="worker",
+            source=custodian,
+            custodian=custodian,
+            type="work",
+            priority="CRITICAL",
+            created_at=now,
+            finished_at=now,
+            state="handled",
+            owes_receipt=True,
+        )
+        for number in range(count)
+    )
+
+
+def told(bus: MessageBus, custodian: str) -> int:
+    """Take what is in a custody queue; return how many receipts it has."""
+    count = 0
+    with bus.connection() as connection:
+        channel = connection.channel()
+        while message := channel.basic_get(
+            bus.topology.custody_queue(custodian).name, no_ack=True
+        ):
+            count += len(json.loads(message.body)[0][0]["entries"])
+    return count
+
+
+def owed(custodian: str) -> int:
+    return InboxMessage.objects.filter(custodian=custodian, owes_receipt=True).count()
+
+
+def test_a_custodian_that_takes_no_receipts_keeps_no_other_from_its_own(
+    sender: ServiceCommunicator,
+    refusing: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    many = schedule.BATCH + 5
+    owe_receipts(refusing, many)
+    owe_receipts("good", 5)
+    relay, passed_seconds = Relay(sender.bus, "worker"), 0.0
+    monotonic = BUS_CLOCK.monotonic
+    monkeypatch.setattr(BUS_CLOCK, "monotonic", lambda: monotonic() + passed_seconds)
+    for _ in range(3):
+        relay._turn()
+    assert told(sender.bus, "good") == 5
+    assert sum("receipts for refusing" in text for text in caplog.messages) == 1
+    with sender.bus.connection() as connection:
+        connection.channel().queue_delete(sender.bus.topology.custody_queue(refusing).name)
+    passed_seconds = sending.REFUSED_CAP_SECONDS
+    relay._turn()
+    assert told(sender.bus, refusing) == many
+
+
+def test_receipts_that_were_refused_are_owed_when_the_relay_ends(
+    sender: ServiceCommunicator, refusing: str
+) -> None:
+    owe_receipts(refusing, 3)
+    relay = Relay(sender.bus, "worker")
+    relay._turn()
+    assert owed(refusing) == 0
+    relay.stop()
+    relay.run()
+    assert owed(refusing) == 3
+
+
+def test_a_receiver_that_takes_no_questions_keeps_nobody_from_being_published_or_asked(
+    sender: ServiceCommunicator, refusing: str, left_to_relay: Relay
+) -> None:
+    for target in (refusing, "good"):
+        sender.send_to_service(target, "work", 1, priority="CRITICAL")
+    OutboxMessage.objects.update(state="accepted", told_at=utc_now(), due_at=utc_now())
+    sender.send_to_service("another", "work", 1, priority="CRITICAL")
+    turn(left_to_relay)
+    assert rows() == {refusing: "accepted", "good": "accepted", "another": "published"}
+    with sender.bus.publisher() as publisher:
+        assert publisher.queue_length(sender.bus.topology.custody_queue("good").name) == 1
+    later = OutboxMessage.objects.filter(
+        state="accepted", due_at__gt=utc_now() + timedelta(seconds=outbox.CLAIM_SECONDS)
+    )
+    errors = dict(later.values_list("target", "last_error"))
+    assert errors.keys() == {refusing, "good"}
+    assert "cannot be declared" in errors[refusing]
+    assert errors["good"] == ""
