@@ -79,9 +79,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         brokers = [broker_at(url)] if url else list(BROKERS.values())
         if metafunc.definition.get_closest_marker("embedded_only"):
             brokers = [BROKERS["sqlite"]]
-        metafunc.parametrize(
-            "features", brokers, indirect=True, ids=lambda broker: broker.name, scope="session"
-        )
+        is_long = metafunc.definition.get_closest_marker("long_elsewhere") and not url
+        found = [
+            pytest.param(
+                broker,
+                id=broker.name,
+                marks=[pytest.mark.long] if is_long and broker.name != "sqlite" else [],
+            )
+            for broker in brokers
+        ]
+        metafunc.parametrize("features", found, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")

@@ -231,6 +231,7 @@ def test_a_django_project_and_a_plain_script_talk_by_what_the_page_says(project:
     assert (lost.returncode, lost.stderr.count("\n")) == (2, 1)
 
 
+@pytest.mark.long
 def test_the_shop_needs_the_package_and_its_extras_alone(
     installed: Installed, tmp_path: Path
 ) -> None:

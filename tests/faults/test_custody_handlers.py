@@ -48,6 +48,7 @@ def test_failures_end_handled_retried_or_parked_by_priority(
     assert ledger.unaccounted == 0
 
 
+@pytest.mark.long_elsewhere
 @pytest.mark.parametrize("priority", ["NORMAL", "CRITICAL"])
 def test_what_kills_its_process_is_parked_after_3_and_holds_up_nothing(
     installation: Installation,

@@ -96,6 +96,7 @@ def assert_done_once(installation: Installation, ledger: Ledger, accepted: list[
     assert ledger.rows("SELECT reason, error FROM gateway_app_deadletter") == []
 
 
+@pytest.mark.long_elsewhere
 def test_what_is_sent_while_the_databases_disk_is_full_is_refused_or_handled_once(
     installation: Installation, disk: SmallDisk, start_counter: Callable[..., Process]
 ) -> None:

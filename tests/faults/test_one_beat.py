@@ -87,6 +87,7 @@ def taken_over(beats: Beats) -> Callable[[Process], float]:
     return wait
 
 
+@pytest.mark.long_elsewhere
 def test_each_command_is_sent_once_and_by_the_other_beat_when_the_first_is_killed(
     beats: Beats, taken_over: Callable[[Process], float]
 ) -> None:

@@ -62,6 +62,7 @@ _OF_KEY = "SELECT number FROM effect WHERE service = ? ORDER BY rowid"
 
 
 @pytest.mark.slow
+@pytest.mark.long_elsewhere
 def test_each_key_is_handled_in_order_while_workers_are_killed(
     installation: Installation, ledger: Ledger, start_counter: Callable[..., Process]
 ) -> None:

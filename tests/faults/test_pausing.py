@@ -75,6 +75,7 @@ def bus(installation: Installation) -> Bus:
     return Bus(installation)
 
 
+@pytest.mark.long_elsewhere
 def test_what_is_sent_waits_also_for_a_worker_that_was_killed_and_comes_back(bus: Bus) -> None:
     bus.installation.send([WORK] * 3)
     bus.wait_handled(3)

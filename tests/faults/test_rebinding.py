@@ -26,6 +26,7 @@ def installation(tmp_path: Path, migrated_database: Path) -> Iterator[Installati
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.usefixtures("vhost")
 def test_what_is_broadcast_after_a_wipe_finds_every_subscriber(installation: Installation) -> None:
     for service in SERVICES:

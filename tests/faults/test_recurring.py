@@ -9,6 +9,7 @@ from tests.support.waiting import eventually
 
 
 @pytest.mark.slow
+@pytest.mark.long_elsewhere
 def test_each_occasion_has_one_message_whoever_is_killed(
     installation: Installation, ledger: Ledger
 ) -> None:
