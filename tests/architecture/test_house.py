@@ -130,7 +130,7 @@ def test_the_service_of_the_readme_works_as_it_stands() -> None:
     """Its code is taken from the page; tests/e2e runs the commands beside it."""
     snippet = re.search(r"```python\n(import os.*?)```", (ROOT / "README.md").read_text(), re.S)
     assert snippet is not None
-    code = snippet[1] + "\nassert say_hello({'name': 'Ada'}) == {'text': 'Hello, Ada!'}"
+    code = snippet[1] + "\nassert say_hello(Hello(name='Ada')) == {'text': 'Hello, Ada!'}"
     code += "\nassert app.conf.worker_pool == 'messaging.worker.pool:ThreadPool'"
     environment = {"DJANGO_SETTINGS_MODULE": "gateway_app.settings", "PATH": "/usr/bin"}
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, check=True)

@@ -24,15 +24,16 @@ from tests.docs.player import Given, Player
 from tests.support.processes import ROOT
 
 
-class Invoices:
-    """The model of a shop that sells."""
+class Rows:
+    """A model of a shop that sells."""
 
     def __init__(self) -> None:
         self.objects = self
         self.made: list[Any] = []
 
-    def create(self, **fields: Any) -> None:
+    def create(self, **fields: Any) -> SimpleNamespace:
         self.made.append(fields)
+        return SimpleNamespace(pk=7)
 
 
 @contextmanager
@@ -45,13 +46,12 @@ def given_for(page: str, folder: Path) -> Iterator[Given]:
     """
     User.objects.update_or_create(pk=123, defaults={"name": "Ada", "country": "GB"})
     running = (documents, scraper, users)
-    order = SimpleNamespace(pk=7, save=lambda: None)
     match page:
         case "README.md":
-            yield Given(services=running, names={"Invoice": Invoices(), "order": order})
+            yield Given(services=running, names={"Invoice": Rows(), "Order": Rows()})
         case "docs/gateway.md":
             ledger = SimpleNamespace(ping=lambda: True)
-            billing = ServiceCommunicator("billing")
+            billing = ServiceCommunicator("billing-service")
             yield Given(services=(*running, billing), names={"ledger": ledger})
         case "docs/scaling.md":
             shop = ServiceCommunicator("shop")
@@ -160,17 +160,18 @@ def _clone(folder: Path) -> Iterator[None]:
 
 def _invoices_are_made(player: Player) -> None:
     """The page's handler makes one for the order that the message names."""
+    assert player.names["Order"].made == [{"customer": "Ada"}]
     assert player.bus.sent("invoice.create", priority="CRITICAL").once
-    player.bus.send("hello-service", "invoice.create", {"order": 7})
+    player.bus.settle()
     assert player.names["Invoice"].made == [{"order_id": 7}]
 
 
 def _orders_are_placed(player: Player) -> None:
     """Once, and billing is told; what they cost is answered."""
-    player.bus.send("orders", "order.place", {"id": 7})
+    player.bus.send("orders-service", "order.place", {"id": 7})
     assert player.bus.sent("order.placed", data={"id": 7}).once
-    assert player.bus.sent("invoice.create", target="billing", data={"id": 7}).once
-    assert player.bus.request("orders", "order.price", {"count": 2}) == {"total": 10}
+    assert player.bus.sent("invoice.create", target="billing-service", data={"id": 7}).once
+    assert player.bus.request("orders-service", "order.price", {"count": 2}) == {"total": 10}
 
 
 def _parts_are_services(player: Player) -> None:

@@ -119,7 +119,7 @@ def player(
     site.pages = {"/": web_page("All", "/a"), "/a": web_page("A")}
     with given_for(request.param, tmp_path) as given:
         player = Player(bus, request.param, given)
-        player.instead["https://example.com/"] = site.url("/")
+        player.instead["http://localhost:8000/"] = site.url("/")
         yield player
 
 

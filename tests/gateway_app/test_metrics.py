@@ -1,6 +1,7 @@
 """What Prometheus reads: that it is right, stays monotonic, and costs what the page says."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +15,8 @@ from gateway_app import parked_totals, stored_metrics
 from gateway_app.flow import summaries
 from gateway_app.http import metrics
 from gateway_app.models import FlowTotal, Service, State
-from messaging import MessageBus
+from messaging import MessageBus, MessagePriority
+from messaging.deadletter import DeadLetterReason
 from messaging.envelope import utc_now
 from messaging.histogram import bucket_of, upper_bound
 from messaging.models import OutboxMessage
@@ -209,3 +211,19 @@ def test_a_scrape_reads_no_ledger_from_end_to_end(own_broker: MessageBus) -> Non
             if f"SCAN {table}" in plan:
                 # All of an index of open rows alone.
                 assert f"SCAN {table} USING INDEX messaging_" in plan, plan
+
+
+def test_a_service_costs_as_many_series_as_the_page_says(own_broker: MessageBus) -> None:
+    happen(own_broker)  # its queue, a retry, a route with a status
+    keep("billing", [a_row(priority=priority.name) for priority in MessagePriority], NOW)
+    summaries.add_up(NOW)
+    for reason in DeadLetterReason:
+        park(reason.value, service="billing", reason=reason)
+    found = [name for name, labels in scrape() if ("service", "billing") in labels]
+    of_routes = sum(name.startswith(("gateway_requests", "gateway_request_")) for name in found)
+    page = (ROOT / "docs/monitoring.md").read_text()
+    stated = re.search(r"A service costs (\d+) at most, .* and some (\d+) for each route", page)
+    assert stated is not None
+    most, some = int(stated[1]), int(stated[2])
+    assert most - 10 <= len(found) - of_routes <= most  # not all of it at once: paused, held, …
+    assert some - 2 <= of_routes <= some + 2
