@@ -1,5 +1,6 @@
 """What docs/upgrading.md says of migrations: the old code runs on while they do."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import pytest
@@ -15,7 +16,7 @@ CONTRACTING: Final[frozenset[tuple[str, str]]] = frozenset()
 OF_THE_STATE: Final = (migrations.AlterModelOptions, migrations.AlterModelManagers)
 
 
-def what_old_code_would_notice(operations: list[Operation]) -> list[str]:
+def what_old_code_would_notice(operations: Sequence[Operation]) -> list[str]:
     """Return what a migration does besides adding tables, indexes and columns with a default."""
     new = {each.name_lower for each in operations if isinstance(each, migrations.CreateModel)}
     return [each.describe() for each in operations if not _only_adds(each, new)]
