@@ -5,7 +5,7 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, Error, connection
 
 from messaging.answers import error_reply_to, reply_to
 from messaging.attempts import GiveUp, next_step, run_round
@@ -74,7 +74,7 @@ class Receiver:
             # The record of what happened could not be written (broker and database away): the
             # broker keeps the message.
             logger.exception("%s %s could not be settled", envelope.type, envelope.id)
-            if isinstance(exc, DatabaseError):
+            if isinstance(exc, Error) or isinstance(exc.__cause__, Error):
                 connection.close()  # the next message of this thread gets a sound one
             return Outcome(is_settled=False, error=f"{type(exc).__name__}: {exc}")
 
