@@ -105,35 +105,31 @@ class RecordedReceiver:
             text = f"{run.service} has no handler for {envelope.type!r}"
             return self._give_up(run, None, GiveUp(reason=DeadLetterReason.NO_HANDLER, error=text))
         policy = handler.policy(envelope)
-        is_noted_later = expected is not None and not handler.atomic
-        attempt = handler.call if is_noted_later else partial(self._attempt, run, handler)
         ended = run_round(
             envelope,
-            attempt,
+            partial(self._atomically, run, handler) if handler.atomic else handler.call,
             policy,
             service=run.service,
             clock=self._bus.clock,
             attempts=run.attempts,
         )
         if ended.error is None:
-            if expected is not None and is_noted_later:
+            if expected is not None and not handler.atomic:
                 expected.end(run, ended.seconds)
-            else:
-                emit(message_handled, run.service, envelope=envelope, seconds=ended.seconds)
+                return HANDLED
+            if not handler.atomic:
+                inbox.done(run)  # outside of the round: where it fails, the handler did not
+            emit(message_handled, run.service, envelope=envelope, seconds=ended.seconds)
             return HANDLED
         step = next_step(ended.error, policy, run.attempts + ended.tries)
         if isinstance(step, GiveUp):
             return self._give_up(run, ended, step, policy.most)
         return self._later(run, ended, step.delay_seconds, policy)
 
-    def _attempt(self, run: Run, handler: Handler, message: Envelope) -> Any:
-        if handler.atomic:
-            with write_transaction():
-                answer = handler.call(message)
-                inbox.done(run, copies=answer if handler.is_fan_out else None)
-        else:
+    def _atomically(self, run: Run, handler: Handler, message: Envelope) -> Any:
+        with write_transaction():
             answer = handler.call(message)
-            inbox.done(run)
+            inbox.done(run, copies=answer if handler.is_fan_out else None)
         return answer
 
     def _later(self, run: Run, ended: Round, delay_seconds: float, policy: RetryPolicy) -> Outcome:

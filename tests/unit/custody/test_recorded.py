@@ -19,8 +19,8 @@ from messaging import (
 )
 from messaging.custody import hot, inbox, runs
 from messaging.custody.arrival import ONLY_COPY
-from messaging.events import message_stuck
-from messaging.models import DedupHorizon, InboxMessage, OutboxMessage
+from messaging.events import message_failed, message_stuck
+from messaging.models import DedupHorizon, FailedRound, InboxMessage, OutboxMessage
 from messaging.receiver import Receiver
 from tests.unit.custody.test_inbox import critical
 
@@ -218,3 +218,35 @@ def test_a_dead_letter_that_cannot_be_stored_does_not_count_as_a_death(
     assert Receiver(service).receive(critical(), ONLY_COPY).is_settled
     letter = codec.decode(OutboxMessage.objects.get().envelope)
     assert letter.data["reason"] == "rejected"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_was_handled_and_could_not_be_noted_comes_again_and_is_no_failure(
+    service: ServiceCommunicator, monkeypatch: pytest.MonkeyPatch, broken_off: dict[str, int]
+) -> None:
+    """It was handled three times in one delivery, and its handler was blamed for the database."""
+    calls: list[int] = []
+    failures: list[BaseException] = []
+
+    @service.on_message("get.user.details")
+    def handle(_data: Any, message: Any) -> None:
+        calls.append(message.attempt)
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise OperationalError("database is locked")
+
+    def on_failure(error: BaseException, **_: Any) -> None:
+        failures.append(error)
+
+    message_failed.connect(on_failure)
+    try:
+        with monkeypatch.context() as locked:
+            locked.setattr(inbox, "done", fail)
+            assert not Receiver(service).receive(critical(), ONLY_COPY).is_settled
+        assert calls == [1]
+        give_back(broken_off)
+        assert Receiver(service).receive(critical(), ONLY_COPY).error == ""
+    finally:
+        message_failed.disconnect(on_failure)
+    assert (calls, failures, FailedRound.objects.count()) == ([1, 1], [], 0)
+    assert InboxMessage.objects.get().state == "handled"
