@@ -29,13 +29,13 @@ from messaging.events import (
     message_retry_scheduled,
 )
 from messaging.handlers import Handler, fan_out_handler
-from messaging.once import is_recorded, why_not_new
+from messaging.once import is_recorded, may_be_ignored, why_not_new
 from messaging.outcome import HANDLED, Outcome, settled
 from messaging.registration import PERISHABLE
 
 if TYPE_CHECKING:
     from messaging.communicator import ServiceCommunicator
-    from messaging.custody.run_groups import Expected
+    from messaging.custody.run_groups import Expected, RunGroups
     from messaging.recorded import RecordedReceiver
 
 logger = logging.getLogger(__name__)
@@ -78,6 +78,14 @@ class Receiver:
                 connection.close()  # the next message of this thread gets a sound one
             return Outcome(is_settled=False, error=f"{type(exc).__name__}: {exc}")
 
+    def expect(
+        self, groups: "RunGroups", envelope: Envelope, arrival: Arrival
+    ) -> "Expected | None":
+        """Have a delivery begin together with others, if it has a run; see `RunGroups.expect`."""
+        if may_be_ignored(envelope) and not self._handler_for(envelope):
+            return None
+        return groups.expect(envelope, arrival)
+
     def speak_for(self, health: Mapping[str, Any]) -> None:
         """Have health checks answered with this, from now on: in a child of the worker."""
         self._communicator.presence.told = health
@@ -97,7 +105,7 @@ class Receiver:
         if envelope.kind is MessageKind.REQUEST:
             return self._request(envelope, arrival)
         handler = self._handler_for(envelope)
-        if handler is None and envelope.kind is MessageKind.EVENT and not envelope.custodian:
+        if handler is None and may_be_ignored(envelope):
             # Not subscribed: a binding of an older version, or one that Redis matched too widely.
             logger.debug("no handler for %s %s: ignored", envelope.type, envelope.id)
             return HANDLED
