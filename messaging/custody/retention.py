@@ -19,6 +19,8 @@ BATCH: Final = 1000
 INTERVAL_SECONDS: Final = 3600.0
 #: Parked messages stay with their dead letters; beyond this they are forgotten all the same.
 PARKED_DAYS: Final = 90.0
+#: What is remembered for ``dedup_days``, and has a horizon of its own.
+_IN_CUSTODY: Final = Q(priority=MessagePriority.CRITICAL) | ~Q(custodian="")
 
 
 class Retention:
@@ -46,11 +48,10 @@ def purge(config: MessagingConfig, now: datetime) -> Iterator[int]:
     while gone := outbox.purge(payload_until, BATCH):
         yield gone
     critical_until = now - timedelta(days=config.dedup_days)
-    is_critical = Q(priority=MessagePriority.CRITICAL) | ~Q(custodian="")
     ended = Q(state__in=(InboxState.HANDLED, InboxState.EXPIRED))
     for until, rows in (
-        (critical_until, ended & is_critical),
-        (payload_until, ended & ~is_critical),
+        (critical_until, ended & _IN_CUSTODY),
+        (payload_until, ended & ~_IN_CUSTODY),
         (now - timedelta(days=PARKED_DAYS), Q(state=InboxState.PARKED)),
     ):
         while gone := _forget(rows, until):
@@ -77,19 +78,31 @@ def _forget(rows: Q, until: datetime) -> int:
     with transaction.atomic():
         ids = list(old.values_list("pk", flat=True))
         batch = InboxMessage.objects.filter(rows, pk__in=ids)
-        newest = batch.values("service", "source").order_by().annotate(newest=Max("created_at"))
-        for row in newest:
-            horizon, is_new = DedupHorizon.objects.get_or_create(
-                service=row["service"],
-                source=row["source"],
-                defaults={"purged_upto": row["newest"]},
-            )
-            if not is_new:
-                DedupHorizon.objects.filter(pk=horizon.pk, purged_upto__lt=row["newest"]).update(
-                    purged_upto=row["newest"]
-                )
+        said = batch.values("service", "source").order_by()
+        for row in said.annotate(
+            newest=Max("created_at"), in_custody=Max("created_at", filter=_IN_CUSTODY)
+        ):
+            _move_horizon(**row)
         batch.delete()
     return len(ids)
+
+
+def _move_horizon(
+    service: str, source: str, newest: datetime, in_custody: datetime | None
+) -> None:
+    horizon, is_new = DedupHorizon.objects.get_or_create(
+        service=service,
+        source=source,
+        defaults={"purged_upto": newest, "custody_purged_upto": in_custody},
+    )
+    if is_new:
+        return
+    known = DedupHorizon.objects.filter(pk=horizon.pk)
+    known.filter(purged_upto__lt=newest).update(purged_upto=newest)
+    if in_custody is not None:
+        known.filter(Q(custody_purged_upto=None) | Q(custody_purged_upto__lt=in_custody)).update(
+            custody_purged_upto=in_custody
+        )
 
 
 def _forget_abandoned(now: datetime) -> int:
