@@ -156,7 +156,7 @@ def _lost_by_receivers(sent: QuerySet[OutboxMessage]) -> list[OutboxMessage]:
     forgotten = DedupHorizon.objects.filter(
         service=OuterRef("target"),
         source=OuterRef("source"),
-        purged_upto__gte=OuterRef("created_at"),
+        custody_purged_upto__gte=OuterRef("created_at"),
     )
     return list(
         sent.filter(state=OutboxState.ACCEPTED).filter(

@@ -28,6 +28,11 @@ def is_recorded(
     return bool(may_come_twice or is_atomic or is_signed)
 
 
+def may_be_ignored(envelope: Envelope) -> bool:
+    """Return whether nobody misses a message where its service has no handler for it."""
+    return envelope.kind is MessageKind.EVENT and not envelope.custodian
+
+
 def why_not_new(envelope: Envelope, service: str) -> str | None:
     """Note that a service begins with a signed request; say why it must not; None: it may.
 

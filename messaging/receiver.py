@@ -5,7 +5,7 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, Error, connection
 
 from messaging.answers import error_reply_to, reply_to
 from messaging.attempts import GiveUp, next_step, run_round
@@ -29,13 +29,13 @@ from messaging.events import (
     message_retry_scheduled,
 )
 from messaging.handlers import Handler, fan_out_handler
-from messaging.once import is_recorded, why_not_new
+from messaging.once import is_recorded, may_be_ignored, why_not_new
 from messaging.outcome import HANDLED, Outcome, settled
 from messaging.registration import PERISHABLE
 
 if TYPE_CHECKING:
     from messaging.communicator import ServiceCommunicator
-    from messaging.custody.run_groups import Expected
+    from messaging.custody.run_groups import Expected, RunGroups
     from messaging.recorded import RecordedReceiver
 
 logger = logging.getLogger(__name__)
@@ -74,9 +74,17 @@ class Receiver:
             # The record of what happened could not be written (broker and database away): the
             # broker keeps the message.
             logger.exception("%s %s could not be settled", envelope.type, envelope.id)
-            if isinstance(exc, DatabaseError):
+            if isinstance(exc, Error) or isinstance(exc.__cause__, Error):
                 connection.close()  # the next message of this thread gets a sound one
             return Outcome(is_settled=False, error=f"{type(exc).__name__}: {exc}")
+
+    def expect(
+        self, groups: "RunGroups", envelope: Envelope, arrival: Arrival
+    ) -> "Expected | None":
+        """Have a delivery begin together with others, if it has a run; see `RunGroups.expect`."""
+        if may_be_ignored(envelope) and not self._handler_for(envelope):
+            return None
+        return groups.expect(envelope, arrival)
 
     def speak_for(self, health: Mapping[str, Any]) -> None:
         """Have health checks answered with this, from now on: in a child of the worker."""
@@ -97,7 +105,7 @@ class Receiver:
         if envelope.kind is MessageKind.REQUEST:
             return self._request(envelope, arrival)
         handler = self._handler_for(envelope)
-        if handler is None and envelope.kind is MessageKind.EVENT and not envelope.custodian:
+        if handler is None and may_be_ignored(envelope):
             # Not subscribed: a binding of an older version, or one that Redis matched too widely.
             logger.debug("no handler for %s %s: ignored", envelope.type, envelope.id)
             return HANDLED

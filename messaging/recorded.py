@@ -8,7 +8,7 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from django.db import DatabaseError
+from django.db import Error
 
 from messaging.attempts import GiveUp, Round, next_step, run_round
 from messaging.custody import failed_rounds, inbox
@@ -23,7 +23,7 @@ from messaging.custody.why_not import MustPark, NotRun
 from messaging.database_threads import write_transaction
 from messaging.deadletter import DeadLetterReason
 from messaging.envelope import Envelope
-from messaging.errors import LeaseLost
+from messaging.errors import LeaseLost, MessagingError
 from messaging.events import (
     STUCK_AT,
     emit,
@@ -43,7 +43,10 @@ logger = logging.getLogger(__name__)
 
 
 class RecordedReceiver:
-    """Handles messages of one service by the inbox. Raises what the database raises."""
+    """Handles messages of one service by the inbox.
+
+    Raises what the database raises, and what parking does. The run is given back then, uncounted.
+    """
 
     def __init__(self, communicator: "ServiceCommunicator") -> None:
         self._communicator = communicator
@@ -83,9 +86,6 @@ class RecordedReceiver:
         with RUNS.renewed(begun.token, envelope.id, timeout):
             try:
                 return self._run(begun, handler, expected)
-            except DatabaseError:
-                RUNS.broken_off(begun.token, begun.row_id)
-                raise
             except LeaseLost:
                 # With atomic=True nothing of this run remains.
                 may_be_twice = handler is not None and not handler.atomic
@@ -94,6 +94,10 @@ class RecordedReceiver:
                 # Under custody the row has the payload and goes its way. Otherwise only the broker
                 # is sure to have it, and asks again: what was handled meanwhile is not run.
                 return Outcome(envelope.custodian is not None, f"it lost its lease; {text}")
+            except (Error, MessagingError):
+                # The end of it, or its dead letter, could not be put on record.
+                RUNS.broken_off(begun.token, begun.row_id)
+                raise
 
     def _run(self, run: Run, handler: Handler | None, expected: Expected | None) -> Outcome:
         envelope = run.envelope
@@ -101,35 +105,31 @@ class RecordedReceiver:
             text = f"{run.service} has no handler for {envelope.type!r}"
             return self._give_up(run, None, GiveUp(reason=DeadLetterReason.NO_HANDLER, error=text))
         policy = handler.policy(envelope)
-        is_noted_later = expected is not None and not handler.atomic
-        attempt = handler.call if is_noted_later else partial(self._attempt, run, handler)
         ended = run_round(
             envelope,
-            attempt,
+            partial(self._atomically, run, handler) if handler.atomic else handler.call,
             policy,
             service=run.service,
             clock=self._bus.clock,
             attempts=run.attempts,
         )
         if ended.error is None:
-            if expected is not None and is_noted_later:
+            if expected is not None and not handler.atomic:
                 expected.end(run, ended.seconds)
-            else:
-                emit(message_handled, run.service, envelope=envelope, seconds=ended.seconds)
+                return HANDLED
+            if not handler.atomic:
+                inbox.done(run)  # outside of the round: where it fails, the handler did not
+            emit(message_handled, run.service, envelope=envelope, seconds=ended.seconds)
             return HANDLED
         step = next_step(ended.error, policy, run.attempts + ended.tries)
         if isinstance(step, GiveUp):
             return self._give_up(run, ended, step, policy.most)
         return self._later(run, ended, step.delay_seconds, policy)
 
-    def _attempt(self, run: Run, handler: Handler, message: Envelope) -> Any:
-        if handler.atomic:
-            with write_transaction():
-                answer = handler.call(message)
-                inbox.done(run, copies=answer if handler.is_fan_out else None)
-        else:
+    def _atomically(self, run: Run, handler: Handler, message: Envelope) -> Any:
+        with write_transaction():
             answer = handler.call(message)
-            inbox.done(run)
+            inbox.done(run, copies=answer if handler.is_fan_out else None)
         return answer
 
     def _later(self, run: Run, ended: Round, delay_seconds: float, policy: RetryPolicy) -> Outcome:

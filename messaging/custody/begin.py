@@ -20,7 +20,7 @@ from messaging.custody.owner import this_process
 from messaging.custody.runs import LEASE_SECONDS, RUNS
 from messaging.custody.why_not import MustPark, NotRun, is_expired, why_not
 from messaging.database_threads import write_transaction
-from messaging.envelope import Envelope, utc_now
+from messaging.envelope import Envelope, MessagePriority, utc_now
 from messaging.forking import without_fork
 from messaging.models import InboxMessage, InboxState
 
@@ -82,13 +82,15 @@ def begin_all(
         DatabaseError: roll back, and nothing happened to any of them.
     """
     tokens = [secrets.token_hex(8) for _ in deliveries]
-    horizons: dict[str, datetime | None] = {}
+    horizons: dict[tuple[str, bool], datetime | None] = {}
     found: list[Begun] = []
     try:
         for (envelope, arrival), token in zip(deliveries, tokens, strict=True):
-            if envelope.source not in horizons:
-                horizons[envelope.source] = horizon_of(service, envelope.source)
-            purged_upto = horizons[envelope.source]
+            is_critical = envelope.priority is MessagePriority.CRITICAL
+            said = envelope.source, is_critical or bool(envelope.custodian)
+            if said not in horizons:
+                horizons[said] = horizon_of(service, said[0], in_custody=said[1])
+            purged_upto = horizons[said]
             begun = None
             while begun is None:
                 begun = _begin(

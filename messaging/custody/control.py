@@ -160,7 +160,7 @@ def answer_to(ask: Ask, service: str) -> list[Entry]:
         message_id, generation = question.message_id, question.generation
         row = InboxMessage.objects.filter(message_id=message_id, service=service).first()
         if row is None:
-            horizon = hot.horizon_of(service, question.source)
+            horizon = hot.horizon_of(service, question.source, in_custody=True)
             is_forgotten = horizon is not None and question.created_at <= horizon.timestamp()
             outcome = SETTLED if is_forgotten else UNKNOWN
             answers.append(Entry(message_id, generation, outcome))

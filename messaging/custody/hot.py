@@ -104,13 +104,18 @@ END_RUN: Final = Statement(
     "WHERE id = %(row_id)s AND state = 'running' AND run_token = %(token)s"
 )
 _HORIZON_OF: Final = Statement(
-    f"SELECT purged_upto FROM {_HORIZON} WHERE service = %(service)s AND source = %(source)s"
+    f"SELECT purged_upto, custody_purged_upto FROM {_HORIZON} "
+    "WHERE service = %(service)s AND source = %(source)s"
 )
 
 
-def horizon_of(service: str, source: str) -> datetime | None:
-    """Return up to when the inbox has forgotten what a source said."""
+def horizon_of(service: str, source: str, *, in_custody: bool) -> datetime | None:
+    """Return up to when the inbox has forgotten what a source said.
+
+    Args:
+        service: whose inbox.
+        source: who said it.
+        in_custody: of what is CRITICAL or under custody, which is remembered longer.
+    """
     row = _HORIZON_OF.fetch({"service": service, "source": source})
-    if row is None:
-        return None
-    return instant(row[0])
+    return None if row is None else instant(row[in_custody])

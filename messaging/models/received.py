@@ -172,11 +172,17 @@ class FailedRound(models.Model):
 
 
 class DedupHorizon(models.Model):
-    """How far back the inbox has forgotten: what was said before cannot be proved new."""
+    """How far back the inbox has forgotten: what was said before cannot be proved new.
+
+    What is CRITICAL or under custody is remembered longer than all else.
+    """
 
     service = models.CharField(max_length=SERVICE_LENGTH)
     source = models.CharField(max_length=SERVICE_LENGTH)
+    #: Of anything; a row changes its class when it is replayed.
     purged_upto = models.DateTimeField()
+    #: Of what is CRITICAL or under custody; empty: nothing of that yet.
+    custody_purged_upto = models.DateTimeField(null=True)
 
     class Meta:
         """One for each pair."""

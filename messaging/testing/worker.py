@@ -96,7 +96,7 @@ class SteppedWorker:
             self.communicator.parking.park_delivery(message, reason, exc)
             return
         arrival = arrival_of(message)
-        expected = self._run_groups.expect(envelope, arrival)
+        expected = self._receiver.expect(self._run_groups, envelope, arrival)
         try:
             outcome = self._receiver.receive(envelope, arrival, expected)
             around.faults.strike(self.name, Moment.AFTER, envelope.type)

@@ -68,7 +68,7 @@ def _to_thread(delivery: Delivery) -> None:
     consumer = delivery.consumer
     receiver, pid = RECEIVERS[consumer.app.communicator.name], os.getpid()
     arrival = arrival_of(delivery.message)
-    expected = consumer.run_groups.expect(delivery.envelope, arrival)
+    expected = receiver.expect(consumer.run_groups, delivery.envelope, arrival)
 
     def run() -> Callable[[], None]:
         delivery.accept(pid, 0.0)

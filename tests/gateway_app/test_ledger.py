@@ -15,7 +15,7 @@ from messaging.custody.begin import begin
 from messaging.custody.inbox import Run, done, fail
 from messaging.custody.outbox import Key
 from messaging.envelope import Envelope, MessageKind, utc_now
-from messaging.models import InboxMessage, OutboxMessage
+from messaging.models import DedupHorizon, InboxMessage, OutboxMessage
 from tests.gateway_app.test_commands import call
 from tests.unit.test_codec import an_envelope
 
@@ -77,6 +77,17 @@ def test_what_its_receiver_has_lost_is_found_named_and_sent_again() -> None:
     assert [entry["id"] for entry in account.messages] == ["m2"]
     printed = json.loads(call("bus_account", "--reopen", "--json"))
     assert (printed["unaccounted"], printed["in_flight"]) == (0, 1)
+
+
+def test_what_its_receiver_may_have_forgotten_is_not_lost() -> None:
+    """It forgets sooner what is not under custody: that excuses nothing."""
+    done(begun(sent(1)))
+    lost = sent(2)
+    outbox.accepted(key(lost))
+    DedupHorizon.objects.create(service="b", source=lost.source, purged_upto=utc_now())
+    assert ledger.account().unaccounted == 1
+    DedupHorizon.objects.update(custody_purged_upto=utc_now())
+    assert ledger.account().unaccounted == 0
 
 
 def test_parked_without_a_dead_letter_is_unaccounted_for() -> None:

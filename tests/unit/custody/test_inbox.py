@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -199,12 +200,13 @@ def test_the_first_generation_is_answered_parked_when_the_second_has_run() -> No
 
 
 def test_what_is_older_than_the_memory_of_duplicates_is_parked_and_marked() -> None:
-    DedupHorizon.objects.create(service="b", source="a", purged_upto=utc_now())
+    now = utc_now()
+    DedupHorizon.objects.create(service="b", source="a", purged_upto=now, custody_purged_upto=now)
     old = critical(created_at=utc_now() - timedelta(days=40))
     found = begin(old, "b", ONLY_COPY, 3)
     assert isinstance(found, MustPark)
     assert found.may_have_been_handled
-    assert hot.horizon_of("b", "a") is not None
+    assert hot.horizon_of("b", "a", in_custody=True) == now
     assert isinstance(begin(critical(id="new"), "b", ONLY_COPY, 3), Run)
 
 
@@ -280,6 +282,50 @@ def test_what_is_forgotten_moves_the_horizon_over_it() -> None:
     list(retention.purge(MessagingConfig(broker_url="sqlite:////x"), utc_now()))
     assert not InboxMessage.objects.exists()
     assert isinstance(begin(old, "b", ONLY_COPY, 3), MustPark)
+
+
+def forget(envelope: Envelope, days_ago: float) -> None:
+    """Have it handled so long ago, and forget what is old enough for that."""
+    then = utc_now() - timedelta(days=days_ago)
+    inbox.done(run_of(replace(envelope, created_at=then)))
+    rows = InboxMessage.objects.filter(message_id=envelope.id)
+    rows.update(finished_at=then, owes_receipt=False)
+    list(retention.purge(MessagingConfig(broker_url="sqlite:////x"), utc_now()))
+
+
+def test_what_is_forgotten_early_parks_nothing_that_is_remembered_longer() -> None:
+    """CRITICAL that had waited for eight days was parked beside NORMAL that was forgotten."""
+    normal = critical(id="normal", custodian=None, priority=MessagePriority.NORMAL)
+    forget(normal, days_ago=7.5)
+    assert not InboxMessage.objects.exists()
+    eight_days_ago = utc_now() - timedelta(days=8)
+    late = replace(normal, id="late", created_at=eight_days_ago)
+    assert isinstance(begin(late, "b", ONLY_COPY, 3), MustPark)
+    for kept in (
+        critical(id="waited"),
+        critical(id="durable", priority=MessagePriority.NORMAL),
+        critical(id="sent straight", custodian=None),
+    ):
+        waited = replace(kept, created_at=eight_days_ago)
+        assert isinstance(begin(waited, "b", ONLY_COPY, 3), Run)
+    forget(critical(id="old"), days_ago=31)
+    older = utc_now() - timedelta(days=32)
+    assert isinstance(begin(critical(id="older", created_at=older), "b", ONLY_COPY, 3), MustPark)
+    waited = critical(id="waited on", created_at=eight_days_ago)
+    assert isinstance(begin(waited, "b", ONLY_COPY, 3), Run)
+
+
+def test_a_late_copy_of_what_was_replayed_and_forgotten_is_parked() -> None:
+    """The replay is under custody, and what it was of is not."""
+    normal = critical(custodian=None, priority=MessagePriority.NORMAL)
+    with transaction.atomic():
+        inbox.park(run_of(normal), tries=1, error="no")
+    long_ago = utc_now() - timedelta(days=31)
+    inbox.done(run_of(normal.replayed_to("b", custodian="api-gateway")))
+    InboxMessage.objects.update(finished_at=long_ago, created_at=long_ago, owes_receipt=False)
+    list(retention.purge(MessagingConfig(broker_url="sqlite:////x"), utc_now()))
+    copy = replace(normal, created_at=long_ago)
+    assert isinstance(begin(copy, "b", REDELIVERED, 3), MustPark)
 
 
 def test_a_replay_of_what_expired_runs() -> None:

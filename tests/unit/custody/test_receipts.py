@@ -82,10 +82,14 @@ def test_a_question_has_the_outcome_told_again() -> None:
 
 
 def test_what_the_receiver_has_forgotten_is_settled_and_what_it_never_had_is_unknown() -> None:
+    # What is not under custody is forgotten sooner, and says nothing of what is.
     DedupHorizon.objects.create(
-        service="b", source="a", purged_upto=utc_now() - timedelta(days=30)
+        service="b",
+        source="a",
+        purged_upto=utc_now(),
+        custody_purged_upto=utc_now() - timedelta(days=30),
     )
-    old, new = utc_now() - timedelta(days=40), utc_now()
+    old, new = utc_now() - timedelta(days=40), utc_now() - timedelta(days=1)
     about = tuple(Question(n, 0, "a", at.timestamp()) for n, at in (("old", old), ("new", new)))
     answers = {entry.message_id: entry.outcome for entry in answer_to(Ask("a", about), "b")}
     assert answers == {"old": "settled", "new": "unknown"}

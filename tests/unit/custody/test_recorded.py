@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connection
 
 from messaging import (
     ConfigurationError,
@@ -16,10 +17,10 @@ from messaging import (
     ServiceCommunicator,
     codec,
 )
-from messaging.custody import inbox, runs
+from messaging.custody import hot, inbox, runs
 from messaging.custody.arrival import ONLY_COPY
-from messaging.events import message_stuck
-from messaging.models import DedupHorizon, InboxMessage, OutboxMessage
+from messaging.events import message_failed, message_stuck
+from messaging.models import DedupHorizon, FailedRound, InboxMessage, OutboxMessage
 from messaging.receiver import Receiver
 from tests.unit.custody.test_inbox import critical
 
@@ -160,9 +161,26 @@ def test_a_lost_lease_without_custody_leaves_the_message_with_the_broker(
     assert Receiver(service).receive(critical(id="n"), ONLY_COPY).is_settled
 
 
+@pytest.fixture
+def broken_off(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, int]]:
+    """Runs to be given back, which no thread does here."""
+    monkeypatch.setattr(runs.RUNS, "_start", lambda: None)
+    yield runs.RUNS._broken_off
+    runs.RUNS._broken_off.clear()
+
+
+def give_back(broken_off: dict[str, int]) -> None:
+    """Have the only run that was broken off given back; make sure that it does not count."""
+    ((token, row_id),) = broken_off.items()
+    assert runs._give_back(token, row_id)
+    broken_off.clear()
+    row = InboxMessage.objects.get()
+    assert (row.state, row.unended_runs) == ("ready", 0)
+
+
 @pytest.mark.django_db(transaction=True)  # its connection is closed
 def test_a_database_that_fails_at_the_end_of_a_run_does_not_count_as_a_death(
-    service: ServiceCommunicator, monkeypatch: pytest.MonkeyPatch
+    service: ServiceCommunicator, monkeypatch: pytest.MonkeyPatch, broken_off: dict[str, int]
 ) -> None:
     @service.on_message("get.user.details")
     def handle(_data: Any) -> None:
@@ -172,12 +190,63 @@ def test_a_database_that_fails_at_the_end_of_a_run_does_not_count_as_a_death(
         raise OperationalError("gone away")
 
     monkeypatch.setattr(inbox, "fail", fail)
-    monkeypatch.setattr(runs.RUNS, "_start", lambda: None)  # no thread: the test gives back
     assert not Receiver(service).receive(critical(), ONLY_COPY).is_settled
-    ((token, row_id),) = runs.RUNS._broken_off.items()
-    assert runs._give_back(token, row_id)
-    runs.RUNS._broken_off.clear()
-    assert (InboxMessage.objects.get().state, InboxMessage.objects.get().unended_runs) == (
-        "ready",
-        0,
-    )
+    give_back(broken_off)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_dead_letter_that_cannot_be_stored_does_not_count_as_a_death(
+    service: ServiceCommunicator, monkeypatch: pytest.MonkeyPatch, broken_off: dict[str, int]
+) -> None:
+    """On a full disk what its handler had refused was parked as what kills its process."""
+
+    @service.on_message("get.user.details", atomic=True)
+    def handle(_data: Any) -> None:
+        raise Reject("never")
+
+    def fail(*_: Any) -> None:
+        raise OperationalError("database or disk is full")
+
+    closed = []
+    with monkeypatch.context() as full:
+        full.setattr(hot, "STORE", SimpleNamespace(run=fail))
+        full.setattr(connection, "close", lambda: closed.append(1))
+        for count in range(1, 4):
+            assert not Receiver(service).receive(critical(), ONLY_COPY).is_settled
+            assert len(closed) == count  # the next message has a sound one
+            give_back(broken_off)
+    assert Receiver(service).receive(critical(), ONLY_COPY).is_settled
+    letter = codec.decode(OutboxMessage.objects.get().envelope)
+    assert letter.data["reason"] == "rejected"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_was_handled_and_could_not_be_noted_comes_again_and_is_no_failure(
+    service: ServiceCommunicator, monkeypatch: pytest.MonkeyPatch, broken_off: dict[str, int]
+) -> None:
+    """It was handled three times in one delivery, and its handler was blamed for the database."""
+    calls: list[int] = []
+    failures: list[BaseException] = []
+
+    @service.on_message("get.user.details")
+    def handle(_data: Any, message: Any) -> None:
+        calls.append(message.attempt)
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise OperationalError("database is locked")
+
+    def on_failure(error: BaseException, **_: Any) -> None:
+        failures.append(error)
+
+    message_failed.connect(on_failure)
+    try:
+        with monkeypatch.context() as locked:
+            locked.setattr(inbox, "done", fail)
+            assert not Receiver(service).receive(critical(), ONLY_COPY).is_settled
+        assert calls == [1]
+        give_back(broken_off)
+        assert Receiver(service).receive(critical(), ONLY_COPY).error == ""
+    finally:
+        message_failed.disconnect(on_failure)
+    assert (calls, failures, FailedRound.objects.count()) == ([1, 1], [], 0)
+    assert InboxMessage.objects.get().state == "handled"

@@ -64,4 +64,4 @@ def test_a_transaction_that_must_be_rolled_back_takes_no_more() -> None:
     with transaction.atomic():
         transaction.set_rollback(True)
         with pytest.raises(TransactionManagementError):
-            hot.horizon_of("b", "a")
+            hot.horizon_of("b", "a", in_custody=True)
