@@ -63,7 +63,8 @@ def future_instant(text: str) -> datetime:
     """Return an ISO 8601 instant, which must say its offset: whose eight o'clock is it?"""
     try:
         value = datetime.fromisoformat(text)
-    except ValueError:
+        value.astimezone(UTC)  # an offset can lead out of the calendar
+    except (ValueError, OverflowError):
         value = datetime.min  # noqa: DTZ901 - refused below
     if value.tzinfo is None:
         raise ArgumentTypeError(
@@ -107,15 +108,16 @@ def add_priority(parser: CommandParser) -> None:
 def instant(text: str) -> datetime:
     """Return an instant: ISO 8601, UTC where it names no offset, or an age such as 15m, 2h, 3d."""
     unit, number = _AGES.get(text[-1:]), text[:-1]
-    if unit is not None and number.isdecimal():
-        return utc_now() - timedelta(**{unit: int(number)})
     try:
+        if unit is not None and number.isdecimal():
+            return utc_now() - timedelta(**{unit: int(number)})
         found = datetime.fromisoformat(text)
-    except ValueError as exc:
+        # Here, and not where the database asks for it: an offset can lead out of the calendar.
+        return found.astimezone(UTC) if found.tzinfo is not None else found.replace(tzinfo=UTC)
+    except (ValueError, OverflowError) as exc:
         raise ArgumentTypeError(
             f"expected an instant such as 2026-01-31T08:00, or an age such as 15m, got {text!r}"
         ) from exc
-    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 
 def duration(longest: timedelta) -> Callable[[str], timedelta]:

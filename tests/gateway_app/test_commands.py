@@ -7,7 +7,16 @@ from django.core.management import CommandError, call_command
 from django.core.management.base import BaseCommand
 
 from gateway_app import deadletters
-from gateway_app.management.commands import bus_broadcast, bus_dead_letters, bus_request, bus_send
+from gateway_app.management.commands import (
+    bus_account,
+    bus_broadcast,
+    bus_dead_letters,
+    bus_discard,
+    bus_replay,
+    bus_replay_runs,
+    bus_request,
+    bus_send,
+)
 from gateway_app.models import Service
 from messaging import MessageBus, codec
 from messaging.clock import SYSTEM_CLOCK
@@ -112,10 +121,42 @@ def test_dead_letters_are_listed_as_programs_read_them_and_once_however_often_pa
     assert json.loads(call("bus_dead_letters", "--json", "--service", "c")) == []
 
 
+@pytest.mark.parametrize(
+    "text", ["99999999d", "99999999999999d", "5000000d", "9999-12-31T23:59:59-12:00"]
+)
+@pytest.mark.parametrize(
+    "command",
+    [
+        bus_account.Command,
+        bus_dead_letters.Command,
+        bus_discard.Command,
+        bus_replay.Command,
+        bus_replay_runs.Command,
+    ],
+)
+def test_an_instant_out_of_the_calendar_is_no_traceback_and_no_lost_message(
+    command: type[BaseCommand], text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 1 of bus_account says that a message is lost, and a typo said it too."""
+    with pytest.raises(SystemExit) as ended:
+        typed(command, "--since", text)
+    assert ended.value.code == 2
+    told = capsys.readouterr().err
+    assert "expected an instant" in told
+    assert told.count("\n") == 1
+
+
+def test_the_first_instant_of_the_calendar_has_nothing_before_it() -> None:
+    assert typed(bus_account.Command, "--since", "0001-01-01T00:00").since.year == 1
+    with pytest.raises(SystemExit):
+        typed(bus_account.Command, "--since", "0001-01-01T00:00:00+12:00")
+    assert "unaccounted         0" in call("bus_account", "--since", "0001-01-01T00:00")
+
+
 def test_an_instant_to_send_at_says_whose_clock_is_meant(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    for wrong in ("tomorrow", "2027-01-31T08:00", "2027-01-31"):
+    for wrong in ("tomorrow", "2027-01-31T08:00", "2027-01-31", "9999-12-31T23:00-12:00"):
         with pytest.raises(SystemExit) as ended:
             typed(bus_send.Command, "billing", "work", "--at", wrong)
         assert ended.value.code == 2
