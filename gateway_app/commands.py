@@ -6,7 +6,8 @@ import re
 from argparse import ArgumentTypeError
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from enum import Enum
+from typing import Any, Final, TypeVar
 
 from django.core.management.base import CommandParser
 
@@ -15,6 +16,8 @@ from messaging import MessagePriority
 from messaging.commands import OneLineCommand
 from messaging.deadletter import DeadLetterReason
 from messaging.envelope import utc_now
+
+E = TypeVar("E", bound=Enum)
 
 #: Endings of an age, or of a duration.
 _AGES: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -41,11 +44,23 @@ def json_value(text: str) -> Any:
 
 def priority(text: str) -> MessagePriority:
     """Return the priority of that name, in any case."""
-    try:
-        return MessagePriority(text.upper())
-    except ValueError as exc:
-        names = ", ".join(MessagePriority)
-        raise ArgumentTypeError(f"expected one of {names}, got {text!r}") from exc
+    return one_of(MessagePriority)(text.upper())
+
+
+def one_of(names: type[E]) -> Callable[[str], E]:
+    """Return what reads one of these names.
+
+    Not ``choices``: argparse would show what the names are in Python.
+    """
+
+    def read(text: str) -> E:
+        try:
+            return names(text)
+        except ValueError as exc:
+            known = ", ".join(each.value for each in names)
+            raise ArgumentTypeError(f"expected one of {known}, got {text!r}") from exc
+
+    return read
 
 
 def seconds(text: str) -> float:
@@ -150,7 +165,12 @@ def add_filters(parser: CommandParser) -> None:
     parser.add_argument(
         "--fingerprint", metavar="F", help="of this group (bus_dead_letters --groups)"
     )
-    parser.add_argument("--reason", choices=list(DeadLetterReason), help="for this reason")
+    parser.add_argument(
+        "--reason",
+        type=one_of(DeadLetterReason),
+        metavar="R",
+        help=f"for this reason: {', '.join(DeadLetterReason)}",
+    )
     parser.add_argument("--since", type=instant, metavar="T", help="from then on, or this old")
     parser.add_argument("--until", type=instant, metavar="T", help="before then")
 

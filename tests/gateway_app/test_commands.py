@@ -58,6 +58,7 @@ def test_bus_send_prints_the_id_of_the_message_it_sent(own_broker: MessageBus) -
         (bus_broadcast.Command, []),
         (bus_request.Command, ["b", "work", "--timeout", "soon"]),
         (bus_dead_letters.Command, ["--reason", "boredom"]),
+        (bus_dead_letters.Command, ["--state", "boredom"]),
     ],
 )
 def test_wrong_input_is_one_line_and_exit_code_2(
@@ -67,6 +68,17 @@ def test_wrong_input_is_one_line_and_exit_code_2(
         typed(command, *arguments)
     assert caught.value.code == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["reason", "state"])
+def test_a_name_that_is_none_is_told_with_those_there_are_and_nothing_of_python(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        typed(bus_dead_letters.Command, f"--{name}", "nope")
+    told = capsys.readouterr().err
+    assert "<" not in told
+    assert {"reason": "attempts_exhausted, no", "state": "parked, replayed"}[name] in told
 
 
 @pytest.mark.parametrize("arguments", [("a b", "work"), ("b", "no spaces"), ("b", "")])
