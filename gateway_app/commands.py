@@ -10,8 +10,10 @@ from enum import Enum
 from typing import Any, Final, TypeVar
 
 from django.core.management.base import CommandParser
+from django.db import DatabaseError
 
 from gateway_app.bus import communicator
+from gateway_app.models import Service
 from messaging import MessagePriority
 from messaging.commands import OneLineCommand
 from messaging.deadletter import DeadLetterReason
@@ -173,6 +175,17 @@ def add_filters(parser: CommandParser) -> None:
     )
     parser.add_argument("--since", type=instant, metavar="T", help="from then on, or this old")
     parser.add_argument("--until", type=instant, metavar="T", help="before then")
+
+
+def unknown(service: str) -> str:
+    """Return what is odd about who gets a message, in words for people; empty: nothing."""
+    try:
+        is_known = Service.objects.filter(name=service).exists()
+    except DatabaseError as exc:
+        return f"sent; whether a service {service!r} is known could not be looked up: {exc}"
+    if is_known:
+        return ""
+    return f"no service {service!r} has ever registered; the message waits until one starts"
 
 
 def host_user() -> str:

@@ -3,11 +3,9 @@
 from typing import Any
 
 from django.core.management.base import CommandParser
-from django.db import DatabaseError
 
 from gateway_app.bus import communicator
-from gateway_app.commands import BusCommand, add_message, add_priority, add_timing, seconds
-from gateway_app.models import Service
+from gateway_app.commands import BusCommand, add_message, add_priority, add_timing, seconds, unknown
 
 
 class Command(BusCommand):
@@ -37,16 +35,5 @@ class Command(BusCommand):
             expires_in=options["expires"],
         )
         self.stdout.write(message_id)
-        if hint := _hint(options["target"]):
+        if hint := unknown(options["target"]):
             self.stderr.write(f"bus_send: {hint}")
-
-
-def _hint(target: str) -> str:
-    """Return what is odd about a target; the message is sent all the same. Empty: nothing."""
-    try:
-        is_known = Service.objects.filter(name=target).exists()
-    except DatabaseError as exc:
-        return f"sent; whether a service {target!r} is known could not be looked up: {exc}"
-    if is_known:
-        return ""
-    return f"no service {target!r} has ever registered; the message waits until one starts"
