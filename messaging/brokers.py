@@ -10,6 +10,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from kombu.transport import TRANSPORT_ALIASES
+from kombu.utils.url import maybe_sanitize_url
 
 from messaging.config import MessagingConfig
 from messaging.envelope import MessagePriority
@@ -219,3 +220,8 @@ def profile_for(broker_url: str) -> BrokerProfile:
         need("redis", "redis", "packaging", name="BROKER_URL")
     # Sentinel has a transport of its own, with another way to make clients.
     return replace(profile, transport=SENTINEL_TRANSPORT) if scheme == "sentinel" else profile
+
+
+def shown(broker_url: str) -> str:
+    """Return the URL of a broker, or those of several, as people may read it: no password."""
+    return ";".join(map(maybe_sanitize_url, broker_url.split(";")))

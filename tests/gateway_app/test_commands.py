@@ -21,6 +21,7 @@ from gateway_app.models import Service
 from messaging import MessageBus, codec
 from messaging.clock import SYSTEM_CLOCK
 from messaging.deadletter import DeadLetter, DeadLetterReason
+from tests.support.brokers import BROKERS, require
 from tests.unit.test_codec import an_envelope
 
 pytestmark = pytest.mark.django_db
@@ -185,3 +186,23 @@ def test_bus_send_says_when_nobody_of_that_name_is_known(own_broker: MessageBus)
     err = StringIO()
     call_command("bus_send", "billing", "work", stdout=StringIO(), stderr=err)
     assert err.getvalue() == ""
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("amqp://guest:wrong@127.0.0.1:5672//", "the broker refuses the login"),
+        ("amqp://guest:guest@127.0.0.1:1//", "no broker at amqp://guest:\\*\\*@127.0.0.1:1//"),
+        ("redis://127.0.0.1:1/0", "no broker at redis://127.0.0.1:1/0"),
+        ("nonsense", "expected a URL"),
+    ],
+)
+def test_a_broker_that_lets_nobody_in_is_no_broken_promise(url: str, told: str) -> None:
+    """For minutes nothing was said, and then that the broker breaks all of them."""
+    if "wrong" in url:
+        require(BROKERS["amqp"])
+    began = SYSTEM_CLOCK.monotonic()
+    with pytest.raises(CommandError, match=told) as caught:
+        call("bus_conformance", "--broker", url)
+    assert caught.value.returncode == 2
+    assert SYSTEM_CLOCK.monotonic() - began < 10
