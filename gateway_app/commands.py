@@ -24,6 +24,9 @@ E = TypeVar("E", bound=Enum)
 #: Endings of an age, or of a duration.
 _AGES: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
+#: Of PostgreSQL's integers.
+_LARGEST: Final = 2_147_483_647
+
 
 class BusCommand(OneLineCommand):
     """A command that talks to the bus in the gateway's name. Subclasses implement `run`."""
@@ -39,9 +42,12 @@ class BusCommand(OneLineCommand):
 def json_value(text: str) -> Any:
     """Return the value that a JSON argument stands for."""
     try:
-        return json.loads(text)
-    except ValueError as exc:
+        value = json.loads(text)
+        # Python reads NaN, numbers beyond its own and halves of characters; nobody can send them.
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as exc:
         raise ArgumentTypeError(f"not JSON: {exc}") from exc
+    return value
 
 
 def priority(text: str) -> MessagePriority:
@@ -153,9 +159,10 @@ def duration(longest: timedelta) -> Callable[[str], timedelta]:
 
 
 def positive(text: str) -> int:
-    """Return a whole number from 1."""
-    if not text.isdecimal() or not int(text):
-        raise ArgumentTypeError(f"expected a whole number from 1, got {text!r}")
+    """Return a whole number from 1 that a database can count to."""
+    found = re.fullmatch(r"[0-9]{1,10}", text)
+    if found is None or not 0 < int(text) <= _LARGEST:
+        raise ArgumentTypeError(f"expected a whole number from 1 to {_LARGEST}, got {text!r:.40}")
     return int(text)
 
 

@@ -9,7 +9,12 @@ from typing import Any, Final, NoReturn
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from messaging.errors import ConfigurationError, MessagingError
+from messaging.errors import (
+    ConfigurationError,
+    EncodeError,
+    MessageTooLarge,
+    MessagingError,
+)
 
 WRONG_INPUT: Final = 2
 INTERRUPTED: Final = 130
@@ -24,11 +29,8 @@ class OneLineParser(CommandParser):
         raise SystemExit(WRONG_INPUT)
 
 
-class OneLineCommand(BaseCommand):
-    """A command whose failures take one line. Subclasses implement `run`."""
-
-    # They would import the admin and all its templates: a third of a second for each command.
-    requires_system_checks = ()
+class OneLineArguments(BaseCommand):
+    """A command whose arguments, where they are wrong, are told in one line."""
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         """Return a parser whose errors take one line."""
@@ -36,11 +38,18 @@ class OneLineCommand(BaseCommand):
         parser.__class__ = OneLineParser
         return parser
 
+
+class OneLineCommand(OneLineArguments):
+    """A command whose failures take one line. Subclasses implement `run`."""
+
+    # They would import the admin and all its templates: a third of a second for each command.
+    requires_system_checks = ()
+
     def handle(self, *args: Any, **options: Any) -> None:
         """Run the command; turn every failure into its line and exit code."""
         try:
             self.run(options)
-        except ConfigurationError as exc:
+        except (ConfigurationError, EncodeError, MessageTooLarge) as exc:
             raise CommandError(_one_line(exc), returncode=WRONG_INPUT) from exc
         except MessagingError as exc:
             raise CommandError(_one_line(exc)) from exc
@@ -54,7 +63,8 @@ class OneLineCommand(BaseCommand):
 
         Raises:
             MessagingError: the bus could not do it; exit code 1.
-            ValueError, ConfigurationError: wrong input or setup; exit code 2.
+            ValueError, ConfigurationError, EncodeError, MessageTooLarge: wrong input or setup;
+                exit code 2.
         """
         raise NotImplementedError
 

@@ -16,6 +16,8 @@ from gateway_app.management.commands import (
     bus_replay_runs,
     bus_request,
     bus_send,
+    demo,
+    run_stack,
 )
 from gateway_app.models import Service
 from messaging import MessageBus, codec
@@ -56,6 +58,14 @@ def test_bus_send_prints_the_id_of_the_message_it_sent(own_broker: MessageBus) -
         (bus_send.Command, ["b", "work", "--delay", "-1"]),
         (bus_send.Command, ["b", "work", "--delay", "nan"]),
         (bus_send.Command, ["b", "work", "--colour", "red"]),
+        (bus_send.Command, ["b", "work", "NaN"]),
+        (bus_send.Command, ["b", "work", "[1e999]"]),
+        (bus_send.Command, ["b", "work", '"\\ud800"']),
+        (bus_send.Command, ["b", "work", "[" * 100_000]),
+        (bus_replay.Command, ["--limit", "99999999999999999999"]),
+        (bus_replay.Command, ["--limit", "9" * 5_000]),
+        (demo.Command, ["--foo"]),
+        (run_stack.Command, ["--foo"]),
         (bus_broadcast.Command, []),
         (bus_request.Command, ["b", "work", "--timeout", "soon"]),
         (bus_dead_letters.Command, ["--reason", "boredom"]),
@@ -86,6 +96,23 @@ def test_a_name_that_is_none_is_told_with_those_there_are_and_nothing_of_python(
 def test_names_that_are_none_are_wrong_input_as_well(arguments: tuple[str, ...]) -> None:
     with pytest.raises(CommandError) as caught:
         call("bus_send", *arguments)
+    assert caught.value.returncode == 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("bus_explain", "m0"),
+        ("bus_edit", "m0", "{}"),
+        ("bus_note", "abc", "--owner", "x"),
+        ("bus_send", "b", "work", f'"{"x" * 300_000}"'),
+    ],
+)
+def test_what_nobody_knows_and_what_cannot_be_sent_are_wrong_input(
+    arguments: tuple[str, ...],
+) -> None:
+    with pytest.raises(CommandError) as caught:
+        call(*arguments)
     assert caught.value.returncode == 2
 
 

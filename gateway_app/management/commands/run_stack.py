@@ -10,7 +10,7 @@ from typing import Any, Final
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from gateway_app.log_follower import LogFollower
 from gateway_app.preconditions import free_port, is_port_taken, only_one, require_broker
@@ -19,6 +19,7 @@ from gateway_app.procfile import ProcfileEntry, read_procfile
 from gateway_app.stack import Stack, StackError
 from messaging import ServiceCommunicator
 from messaging.clock import SYSTEM_CLOCK
+from messaging.commands import OneLineArguments
 
 ADMIN_NAME: Final = "admin"
 #: Its process, and who may look at it.
@@ -29,7 +30,7 @@ _USUAL: Final = {"GATEWAY_PORT": 8000, "FLOWER_PORT": 5555}
 LOOK_SECONDS: Final = 0.2
 
 
-class Command(BaseCommand):
+class Command(OneLineArguments):
     """Starts gateway, beat, Flower and the services, and stops them all on Ctrl-C."""
 
     help = "Run gateway, beat, Flower and all services on this host until Ctrl-C."
