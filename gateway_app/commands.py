@@ -10,11 +10,10 @@ from enum import Enum
 from typing import Any, Final, TypeVar
 
 from django.core.management.base import CommandParser
-from django.db import DatabaseError
 
+from gateway_app import hints
 from gateway_app.bus import communicator
-from gateway_app.models import Service
-from messaging import MessagePriority
+from messaging import MessagePriority, MessagingError
 from messaging.commands import OneLineCommand
 from messaging.deadletter import DeadLetterReason
 from messaging.envelope import utc_now
@@ -37,6 +36,10 @@ class BusCommand(OneLineCommand):
             super().handle(*args, **options)
         finally:
             communicator.close()
+
+    def explained(self, error: MessagingError) -> MessagingError:
+        """Return an error with what it is about: which broker, what to run."""
+        return hints.of_error(error)
 
 
 def json_value(text: str) -> Any:
@@ -79,6 +82,14 @@ def seconds(text: str) -> float:
         value = -1.0
     if not value >= 0:
         raise ArgumentTypeError(f"expected a number of seconds from 0, got {text!r}")
+    return value
+
+
+def some_seconds(text: str) -> float:
+    """Return a duration that is longer than nothing."""
+    value = seconds(text)
+    if not value:
+        raise ArgumentTypeError(f"expected a number of seconds above 0, got {text!r}")
     return value
 
 
@@ -182,17 +193,6 @@ def add_filters(parser: CommandParser) -> None:
     )
     parser.add_argument("--since", type=instant, metavar="T", help="from then on, or this old")
     parser.add_argument("--until", type=instant, metavar="T", help="before then")
-
-
-def unknown(service: str) -> str:
-    """Return what is odd about who gets a message, in words for people; empty: nothing."""
-    try:
-        is_known = Service.objects.filter(name=service).exists()
-    except DatabaseError as exc:
-        return f"sent; whether a service {service!r} is known could not be looked up: {exc}"
-    if is_known:
-        return ""
-    return f"no service {service!r} has ever registered; the message waits until one starts"
 
 
 def host_user() -> str:

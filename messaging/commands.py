@@ -16,6 +16,7 @@ from messaging.errors import (
     MessagingError,
 )
 
+FAILED: Final = 1
 WRONG_INPUT: Final = 2
 INTERRUPTED: Final = 130
 
@@ -49,10 +50,11 @@ class OneLineCommand(OneLineArguments):
         """Run the command; turn every failure into its line and exit code."""
         try:
             self.run(options)
-        except (ConfigurationError, EncodeError, MessageTooLarge) as exc:
-            raise CommandError(_one_line(exc), returncode=WRONG_INPUT) from exc
         except MessagingError as exc:
-            raise CommandError(_one_line(exc)) from exc
+            error = self.explained(exc)
+            is_wrong = isinstance(error, (ConfigurationError, EncodeError, MessageTooLarge))
+            code = WRONG_INPUT if is_wrong else FAILED
+            raise CommandError(_one_line(error), returncode=code) from exc
         except ValueError as exc:
             raise CommandError(_one_line(exc), returncode=WRONG_INPUT) from exc
         except KeyboardInterrupt:
@@ -67,6 +69,10 @@ class OneLineCommand(OneLineArguments):
                 exit code 2.
         """
         raise NotImplementedError
+
+    def explained(self, error: MessagingError) -> MessagingError:
+        """Return the error that is told; for those who know more of it."""
+        return error
 
     def print_json(self, value: Any) -> None:
         """Write a value to stdout as JSON, and nothing else."""

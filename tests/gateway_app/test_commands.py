@@ -57,6 +57,7 @@ def test_bus_send_prints_the_id_of_the_message_it_sent(own_broker: MessageBus) -
         (bus_send.Command, ["b", "work", "--priority", "urgent"]),
         (bus_send.Command, ["b", "work", "--delay", "-1"]),
         (bus_send.Command, ["b", "work", "--delay", "nan"]),
+        (bus_send.Command, ["b", "work", "--expires", "0"]),
         (bus_send.Command, ["b", "work", "--colour", "red"]),
         (bus_send.Command, ["b", "work", "NaN"]),
         (bus_send.Command, ["b", "work", "[1e999]"]),

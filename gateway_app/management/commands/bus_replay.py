@@ -5,9 +5,9 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from gateway_app import deadletters, resending
+from gateway_app import deadletters, hints, resending
 from gateway_app.canary import Plan, replay_all
-from gateway_app.commands import BusCommand, add_filters, host_user, positive, unknown
+from gateway_app.commands import BusCommand, add_filters, host_user, positive
 from gateway_app.models import DeadLetterState
 from gateway_app.progress import Progress
 from gateway_app.replay_outcomes import has_been_done
@@ -81,7 +81,7 @@ class Command(BusCommand):
             for _ in resending.send_all(found, host_user()):
                 progress.step()
         self.stdout.write(f"{len(found)} replayed.")
-        if found and options["to"] and (hint := unknown(options["to"])):
+        if found and options["to"] and (hint := hints.unknown(options["to"])):
             self.stderr.write(f"bus_replay: {hint}")
 
     def _replay(self, options: dict[str, Any]) -> None:

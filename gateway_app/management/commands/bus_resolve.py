@@ -4,8 +4,8 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from gateway_app import removed_services
-from gateway_app.commands import BusCommand, host_user, unknown
+from gateway_app import hints, removed_services
+from gateway_app.commands import BusCommand, host_user
 from messaging.envelope import is_service_name
 
 
@@ -52,5 +52,5 @@ class Command(BusCommand):
             message_id=options["id"],
         )
         self.stdout.write(f"{count} {f'sent to {to}' if to else 'parked'}.")
-        if to and (hint := unknown(to)):
+        if to and (hint := hints.unknown(to)):
             self.stderr.write(f"bus_resolve: {hint}")
