@@ -188,7 +188,7 @@ def add_filters(parser: CommandParser) -> None:
     parser.add_argument(
         "--reason",
         type=one_of(DeadLetterReason),
-        metavar="R",
+        metavar="NAME",
         help=f"for this reason: {', '.join(DeadLetterReason)}",
     )
     parser.add_argument("--since", type=instant, metavar="T", help="from then on, or this old")

@@ -85,7 +85,8 @@ def files_of(url: str) -> BrokerFiles:
             its own.
 
     Raises:
-        ConfigurationError: no path, a relative one, an in-memory database, a host, a query, or a folder.
+        ConfigurationError: no path, a relative one, an in-memory database, a host, a query, or a
+            folder.
     """
     scheme, _, rest = url.partition("://")
     path = rest.removeprefix("/")

@@ -62,7 +62,7 @@ def test_a_wrong_setting_ends_a_program_in_one_line(
 
 
 def test_a_broker_file_with_a_relative_path_is_refused_and_not_made(tmp_path: Path) -> None:
-    """Two processes started in two folders were on two brokers, and heard nothing of each other."""
+    """Two processes started in two folders were on two brokers, each with its own messages."""
     env = environment(tmp_path, BROKER_URL="sqlite:///relative.sqlite3")
     done = run(*MANAGE, env=env, folder=tmp_path)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)

@@ -31,7 +31,7 @@ class Command(BusCommand):
         parser.add_argument(
             "--state",
             type=one_of(DeadLetterState),
-            metavar="S",
+            metavar="NAME",
             help=f"in this state: {', '.join(DeadLetterState)}",
         )
         add_filters(parser)

@@ -16,7 +16,8 @@ from gateway_app.log_follower import LogFollower
 from gateway_app.preconditions import free_port, is_port_taken, only_one, require_broker
 from gateway_app.process import child_environment, stopped_by_signals
 from gateway_app.procfile import ProcfileEntry, read_procfile
-from gateway_app.stack import Stack, StackError
+from gateway_app.registry.snapshot import view
+from gateway_app.stack import Instance, Stack, StackError
 from messaging import ServiceCommunicator
 from messaging.clock import SYSTEM_CLOCK
 from messaging.commands import OneLineArguments
@@ -68,7 +69,7 @@ class Command(OneLineArguments):
         call_command("migrate", verbosity=0, interactive=False)
         password = ensure_admin(settings.VAR_DIR)
         try:
-            with _make_stack(communicator, entries, lock) as stack:
+            with _make_stack(entries, lock) as stack:
                 first = [name for name in stack.processes if name != FLOWER]
                 stack.start(*first)
                 self.stdout.write(f"Starting {', '.join(stack.processes)} …")
@@ -119,9 +120,20 @@ def _pause() -> None:
     SYSTEM_CLOCK.sleep(LOOK_SECONDS)
 
 
-def _make_stack(
-    communicator: ServiceCommunicator, entries: Sequence[ProcfileEntry], lock: int
-) -> Stack:
+def _registered(service: str) -> list[Instance]:
+    """Return a service's instances, from the database that this process has as well.
+
+    Asked over the bus, who has not registered yet would show as requests that fail.
+    """
+    shown = view(service, with_offers=False).services
+    return [
+        Instance(each.state_of(instance), instance.last_seen_at)
+        for each in shown
+        for instance in each.instances
+    ]
+
+
+def _make_stack(entries: Sequence[ProcfileEntry], lock: int) -> Stack:
     return Stack(
         entries,
         directory=settings.BASE_DIR,
@@ -132,7 +144,7 @@ def _make_stack(
             FLOWER_BASIC_AUTH=settings.FLOWER_BASIC_AUTH
             or f"{FLOWER}:{ensure_password(_flower_file())}",
         ),
-        communicator=communicator,
+        instances=_registered,
         gateway_url=f"http://127.0.0.1:{settings.GATEWAY_PORT}",
         lock=lock,
     )
