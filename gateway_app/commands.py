@@ -6,18 +6,25 @@ import re
 from argparse import ArgumentTypeError
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from enum import Enum
+from typing import Any, Final, TypeVar
 
 from django.core.management.base import CommandParser
 
+from gateway_app import hints
 from gateway_app.bus import communicator
-from messaging import MessagePriority
+from messaging import MessagePriority, MessagingError
 from messaging.commands import OneLineCommand
 from messaging.deadletter import DeadLetterReason
 from messaging.envelope import utc_now
 
+E = TypeVar("E", bound=Enum)
+
 #: Endings of an age, or of a duration.
 _AGES: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+#: Of PostgreSQL's integers.
+_LARGEST: Final = 2_147_483_647
 
 
 class BusCommand(OneLineCommand):
@@ -30,22 +37,41 @@ class BusCommand(OneLineCommand):
         finally:
             communicator.close()
 
+    def explained(self, error: MessagingError) -> MessagingError:
+        """Return an error with what it is about: which broker, what to run."""
+        return hints.of_error(error)
+
 
 def json_value(text: str) -> Any:
     """Return the value that a JSON argument stands for."""
     try:
-        return json.loads(text)
-    except ValueError as exc:
+        value = json.loads(text)
+        # Python reads NaN, numbers beyond its own and halves of characters; nobody can send them.
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as exc:
         raise ArgumentTypeError(f"not JSON: {exc}") from exc
+    return value
 
 
 def priority(text: str) -> MessagePriority:
     """Return the priority of that name, in any case."""
-    try:
-        return MessagePriority(text.upper())
-    except ValueError as exc:
-        names = ", ".join(MessagePriority)
-        raise ArgumentTypeError(f"expected one of {names}, got {text!r}") from exc
+    return one_of(MessagePriority)(text.upper())
+
+
+def one_of(names: type[E]) -> Callable[[str], E]:
+    """Return what reads one of these names.
+
+    Not ``choices``: argparse would show what the names are in Python.
+    """
+
+    def read(text: str) -> E:
+        try:
+            return names(text)
+        except ValueError as exc:
+            known = ", ".join(each.value for each in names)
+            raise ArgumentTypeError(f"expected one of {known}, got {text!r}") from exc
+
+    return read
 
 
 def seconds(text: str) -> float:
@@ -59,11 +85,20 @@ def seconds(text: str) -> float:
     return value
 
 
+def some_seconds(text: str) -> float:
+    """Return a duration that is longer than nothing."""
+    value = seconds(text)
+    if not value:
+        raise ArgumentTypeError(f"expected a number of seconds above 0, got {text!r}")
+    return value
+
+
 def future_instant(text: str) -> datetime:
     """Return an ISO 8601 instant, which must say its offset: whose eight o'clock is it?"""
     try:
         value = datetime.fromisoformat(text)
-    except ValueError:
+        value.astimezone(UTC)  # an offset can lead out of the calendar
+    except (ValueError, OverflowError):
         value = datetime.min  # noqa: DTZ901 - refused below
     if value.tzinfo is None:
         raise ArgumentTypeError(
@@ -107,15 +142,16 @@ def add_priority(parser: CommandParser) -> None:
 def instant(text: str) -> datetime:
     """Return an instant: ISO 8601, UTC where it names no offset, or an age such as 15m, 2h, 3d."""
     unit, number = _AGES.get(text[-1:]), text[:-1]
-    if unit is not None and number.isdecimal():
-        return utc_now() - timedelta(**{unit: int(number)})
     try:
+        if unit is not None and number.isdecimal():
+            return utc_now() - timedelta(**{unit: int(number)})
         found = datetime.fromisoformat(text)
-    except ValueError as exc:
+        # Here, and not where the database asks for it: an offset can lead out of the calendar.
+        return found.astimezone(UTC) if found.tzinfo is not None else found.replace(tzinfo=UTC)
+    except (ValueError, OverflowError) as exc:
         raise ArgumentTypeError(
             f"expected an instant such as 2026-01-31T08:00, or an age such as 15m, got {text!r}"
         ) from exc
-    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 
 def duration(longest: timedelta) -> Callable[[str], timedelta]:
@@ -134,9 +170,10 @@ def duration(longest: timedelta) -> Callable[[str], timedelta]:
 
 
 def positive(text: str) -> int:
-    """Return a whole number from 1."""
-    if not text.isdecimal() or not int(text):
-        raise ArgumentTypeError(f"expected a whole number from 1, got {text!r}")
+    """Return a whole number from 1 that a database can count to."""
+    found = re.fullmatch(r"[0-9]{1,10}", text)
+    if found is None or not 0 < int(text) <= _LARGEST:
+        raise ArgumentTypeError(f"expected a whole number from 1 to {_LARGEST}, got {text!r:.40}")
     return int(text)
 
 
@@ -148,7 +185,12 @@ def add_filters(parser: CommandParser) -> None:
     parser.add_argument(
         "--fingerprint", metavar="F", help="of this group (bus_dead_letters --groups)"
     )
-    parser.add_argument("--reason", choices=list(DeadLetterReason), help="for this reason")
+    parser.add_argument(
+        "--reason",
+        type=one_of(DeadLetterReason),
+        metavar="NAME",
+        help=f"for this reason: {', '.join(DeadLetterReason)}",
+    )
     parser.add_argument("--since", type=instant, metavar="T", help="from then on, or this old")
     parser.add_argument("--until", type=instant, metavar="T", help="before then")
 

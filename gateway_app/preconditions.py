@@ -10,6 +10,7 @@ from kombu.exceptions import OperationalError
 
 from gateway_app.stack import StackError
 from messaging import ConfigurationError, MessageBus, MessagingError
+from messaging.brokers import shown
 from messaging.refusal import refusal
 
 
@@ -49,8 +50,8 @@ def require_broker(bus: MessageBus) -> None:
             )
         except (*connection.channel_errors, OperationalError, MessagingError) as exc:
             if reason := refusal(exc):
-                raise ConfigurationError(f"{connection.as_uri()}: {reason}") from exc
-            raise StackError(f"no broker at {connection.as_uri()}: {exc}") from exc
+                raise ConfigurationError(f"{shown(bus.config.broker_url)}: {reason}") from exc
+            raise StackError(f"no broker at {shown(bus.config.broker_url)}: {exc}") from exc
 
 
 def free_port() -> int:

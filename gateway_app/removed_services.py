@@ -5,10 +5,28 @@ from django.db.models import Q
 
 from gateway_app import audit, deadletters
 from gateway_app.bus import communicator
+from gateway_app.models import SERVING, Service, ServiceInstance
 from messaging import codec
 from messaging.custody import operating
 from messaging.deadletter import DeadLetter, DeadLetterReason
 from messaging.models import OPEN, OutboxMessage
+
+
+def is_known(service: str) -> bool:
+    """Return whether a service has ever registered, or a message is kept for one of that name."""
+    return (
+        Service.objects.filter(name=service).exists()
+        or OutboxMessage.objects.filter(target=service).exists()
+    )
+
+
+def is_up(service: str) -> bool:
+    """Return whether a worker of it has been heard, as far as the registry knows.
+
+    As it is on record, also where nobody has looked for long: it may well run.
+    """
+    present = ServiceInstance.objects.filter(service__name=service, left_at=None)
+    return present.filter(heard__in=SERVING).exists()
 
 
 def resolve(

@@ -1,11 +1,11 @@
 """The stack: all processes of the system on this host, started, watched and stopped together."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, NamedTuple, Self
 
 import httpx
 
@@ -29,6 +29,13 @@ class StackError(Exception):
     """The stack is not what it should be. The text is for people, with the log's last lines."""
 
 
+class Instance(NamedTuple):
+    """How a service's instance is doing."""
+
+    state: str
+    last_seen_at: datetime
+
+
 class Stack:
     """The processes of a Procfile.
 
@@ -40,7 +47,7 @@ class Stack:
         directory: where they run.
         log_dir: holds one log file per process.
         environment: of the processes.
-        communicator: asks the registry about the services.
+        instances: tells of a service's instances, as far as the registry knows.
         gateway_url: without a slash at the end.
         lock: an open file that the processes inherit; locked while one of them lives.
     """
@@ -52,7 +59,7 @@ class Stack:
         directory: Path,
         log_dir: Path,
         environment: Mapping[str, str],
-        communicator: ServiceCommunicator,
+        instances: Callable[[str], Iterable[Instance]],
         gateway_url: str,
         lock: int | None = None,
     ) -> None:
@@ -63,7 +70,7 @@ class Stack:
         self.gateway_url = gateway_url
         self._directory = directory
         self._environment = environment
-        self._communicator = communicator
+        self._instances = instances
         self._inherited_files = () if lock is None else (lock,)
         self._expected: set[str] = set()
         #: Those started again: a fault in what has changed is no fault of the stack.
@@ -201,15 +208,29 @@ class Stack:
 
     def _is_up(self, service: str) -> bool:
         """Return whether an instance is UP that said so after this stack began to start."""
-        try:
-            entry = self._communicator.discover(service, timeout=ANSWER_SECONDS, fresh=True)
-        except MessagingError:
-            return False
-        return any(self._is_fresh(instance) for instance in entry["instances"])
+        return any(
+            each.state == "UP" and each.last_seen_at >= self._started_at
+            for each in self._instances(service)
+        )
 
-    def _is_fresh(self, instance: Mapping[str, Any]) -> bool:
-        seen_at = datetime.fromisoformat(instance["last_seen_at"])
-        return instance["state"] == "UP" and seen_at >= self._started_at
+
+def instances_by(communicator: ServiceCommunicator) -> Callable[[str], list[Instance]]:
+    """Return what asks over the bus, for those who have no database of the registry at hand.
+
+    Where a service has not registered yet the answer is an error, which the flow shows.
+    """
+
+    def ask(service: str) -> list[Instance]:
+        try:
+            entry = communicator.discover(service, timeout=ANSWER_SECONDS, fresh=True)
+        except MessagingError:
+            return []
+        return [
+            Instance(each["state"], datetime.fromisoformat(each["last_seen_at"]))
+            for each in entry["instances"]
+        ]
+
+    return ask
 
 
 def _how(exit_code: int | None) -> str:

@@ -10,6 +10,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from kombu.transport import TRANSPORT_ALIASES
+from kombu.utils.url import maybe_sanitize_url
 
 from messaging.config import MessagingConfig
 from messaging.envelope import MessagePriority
@@ -205,17 +206,28 @@ def profile_for(broker_url: str) -> BrokerProfile:
     """Return what is known about the broker at this URL.
 
     Raises:
-        ConfigurationError: the URL names no scheme that kombu knows, or Redis, and its libraries
-            are not installed.
+        ConfigurationError: the URL names no scheme that kombu knows, or a file by a relative
+            path, or Redis, and its libraries are not installed.
     """
     scheme = urlsplit(broker_url).scheme
     if scheme.partition("+")[0] not in TRANSPORT_ALIASES:
         raise ConfigurationError(
-            f"BROKER_URL: expected a URL such as sqlite:///…, amqp://… or redis://…, "
+            f"BROKER_URL: expected a URL such as sqlite:////…, amqp://… or redis://…, "
             f"got one of {scheme or 'no'!r} scheme"
         )
     profile = PROFILES[_SCHEMES.get(scheme, "other")]
+    if profile.name == "sqlite" and not broker_url.startswith("sqlite:////"):
+        raise ConfigurationError(
+            "BROKER_URL: expected an absolute path, which is four slashes as in "
+            f"sqlite:////folder/broker.sqlite3, got {broker_url!r}: processes started in two "
+            "folders would be on two brokers"
+        )
     if profile.name == "redis":
         need("redis", "redis", "packaging", name="BROKER_URL")
     # Sentinel has a transport of its own, with another way to make clients.
     return replace(profile, transport=SENTINEL_TRANSPORT) if scheme == "sentinel" else profile
+
+
+def shown(broker_url: str) -> str:
+    """Return the URL of a broker, or those of several, as people may read it: no password."""
+    return ";".join(map(maybe_sanitize_url, broker_url.split(";")))

@@ -9,8 +9,14 @@ from typing import Any, Final, NoReturn
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from messaging.errors import ConfigurationError, MessagingError
+from messaging.errors import (
+    ConfigurationError,
+    EncodeError,
+    MessageTooLarge,
+    MessagingError,
+)
 
+FAILED: Final = 1
 WRONG_INPUT: Final = 2
 INTERRUPTED: Final = 130
 
@@ -24,11 +30,8 @@ class OneLineParser(CommandParser):
         raise SystemExit(WRONG_INPUT)
 
 
-class OneLineCommand(BaseCommand):
-    """A command whose failures take one line. Subclasses implement `run`."""
-
-    # They would import the admin and all its templates: a third of a second for each command.
-    requires_system_checks = ()
+class OneLineArguments(BaseCommand):
+    """A command whose arguments, where they are wrong, are told in one line."""
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         """Return a parser whose errors take one line."""
@@ -36,14 +39,22 @@ class OneLineCommand(BaseCommand):
         parser.__class__ = OneLineParser
         return parser
 
+
+class OneLineCommand(OneLineArguments):
+    """A command whose failures take one line. Subclasses implement `run`."""
+
+    # They would import the admin and all its templates: a third of a second for each command.
+    requires_system_checks = ()
+
     def handle(self, *args: Any, **options: Any) -> None:
         """Run the command; turn every failure into its line and exit code."""
         try:
             self.run(options)
-        except ConfigurationError as exc:
-            raise CommandError(_one_line(exc), returncode=WRONG_INPUT) from exc
         except MessagingError as exc:
-            raise CommandError(_one_line(exc)) from exc
+            error = self.explained(exc)
+            is_wrong = isinstance(error, (ConfigurationError, EncodeError, MessageTooLarge))
+            code = WRONG_INPUT if is_wrong else FAILED
+            raise CommandError(_one_line(error), returncode=code) from exc
         except ValueError as exc:
             raise CommandError(_one_line(exc), returncode=WRONG_INPUT) from exc
         except KeyboardInterrupt:
@@ -54,9 +65,14 @@ class OneLineCommand(BaseCommand):
 
         Raises:
             MessagingError: the bus could not do it; exit code 1.
-            ValueError, ConfigurationError: wrong input or setup; exit code 2.
+            ValueError, ConfigurationError, EncodeError, MessageTooLarge: wrong input or setup;
+                exit code 2.
         """
         raise NotImplementedError
+
+    def explained(self, error: MessagingError) -> MessagingError:
+        """Return the error that is told; for those who know more of it."""
+        return error
 
     def print_json(self, value: Any) -> None:
         """Write a value to stdout as JSON, and nothing else."""

@@ -75,7 +75,9 @@ class ReplyQueue:
             if not self._is_consuming:
                 error = self._last_error
                 why = refusal(error) or error or "the broker does not answer"
-                raise BrokerUnavailable(f"reply queue {self.name} cannot be consumed: {why}")
+                raise BrokerUnavailable(
+                    f"reply queue {self.name} cannot be consumed: {why}"
+                ) from error
 
     def is_expected(self, request_id: str) -> bool:
         """Return whether anybody still waits for the reply to this request."""

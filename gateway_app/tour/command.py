@@ -4,18 +4,19 @@ import logging
 import sys
 from typing import Any, Final
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from gateway_app.process import stopped_by_signals
 from gateway_app.stack import StackError
 from gateway_app.tour.playing import Play, play
 from gateway_app.tour.screen import Screen
 from messaging import MessagingError
+from messaging.commands import OneLineArguments
 
 INTERRUPTED: Final = 130
 
 
-class PlayCommand(BaseCommand):
+class PlayCommand(OneLineArguments):
     """Starts a private copy of everything, plays steps on it, and stops it again."""
 
     # The processes of the play check their settings; those of this one are not used.

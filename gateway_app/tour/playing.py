@@ -9,7 +9,7 @@ from django.conf import settings
 
 from gateway_app.preconditions import require_broker
 from gateway_app.procfile import ProcfileEntry
-from gateway_app.stack import Stack, StackError
+from gateway_app.stack import Stack, StackError, instances_by
 from gateway_app.tour.cleanup import remove_namespace
 from gateway_app.tour.sandbox import Sandbox, make_sandbox
 from gateway_app.tour.screen import Screen
@@ -82,7 +82,7 @@ def _play_in(sandbox: Sandbox, played: Play[L], screen: Screen) -> bool:
         directory=settings.BASE_DIR,
         log_dir=sandbox.log_dir,
         environment=sandbox.environment,
-        communicator=communicator,
+        instances=instances_by(communicator),
         gateway_url=sandbox.gateway_url,
     )
     records = played.records_at(sandbox.database)

@@ -20,12 +20,11 @@ at once and repaired within a second; a process that is stopped or frozen loses 
 
 Connection String
 =================
-As in SQLAlchemy: four slashes for an absolute path, three for one in the current folder.
+As in SQLAlchemy, with four slashes; relative paths are refused.
 
 .. code-block::
 
     sqlite:////var/lib/bus/broker.sqlite3
-    sqlite:///broker.sqlite3
 
 Transport Options
 =================

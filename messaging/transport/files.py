@@ -81,17 +81,19 @@ def files_of(url: str) -> BrokerFiles:
     """Return the files that a URL names, as SQLAlchemy reads it.
 
     Args:
-        url: ``sqlite:////absolute/path`` or ``sqlite:///path/from/the/current/folder``.
+        url: ``sqlite:////absolute/path``; from a relative one each folder would have a broker of
+            its own.
 
     Raises:
-        ConfigurationError: no path, an in-memory database, a host, a query, or a folder.
+        ConfigurationError: no path, a relative one, an in-memory database, a host, a query, or a
+            folder.
     """
     scheme, _, rest = url.partition("://")
     path = rest.removeprefix("/")
-    if scheme != "sqlite" or rest == path or not path or ":memory:" in path or "?" in path:
+    is_usable = rest != path and os.path.isabs(path) and ":memory:" not in path
+    if scheme != "sqlite" or not is_usable or "?" in path:
         raise ConfigurationError(
-            "broker URL: expected sqlite:////absolute/path or sqlite:///relative/path, "
-            f"got {url!r}"
+            f"broker URL: expected sqlite:////absolute/path, with four slashes, got {url!r}"
         )
     database = os.path.realpath(path)
     if os.path.isdir(database):

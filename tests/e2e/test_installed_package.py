@@ -29,7 +29,7 @@ ASK = (
 
 REFUSED = """
 import messaging
-for url in ("redis://127.0.0.1", "sqlite:///broker.sqlite3"):
+for url in ("redis://127.0.0.1", "sqlite:////tmp/unused.sqlite3"):
     try:
         messaging.standalone("other", broker_url=url, database_url="postgres://127.0.0.1/x")
     except messaging.ConfigurationError as exc:

@@ -1,3 +1,4 @@
+import json
 import os
 import re
 import signal
@@ -47,6 +48,16 @@ def test_the_printed_login_works(running: Workplace) -> None:
         answer = browser.post(f"{url}?next=/admin/", data={**form, **token})
     assert answer.status_code == 302
     assert answer.headers["Location"] == "/admin/"
+
+
+def test_a_start_shows_no_failures_of_its_own(running: Workplace) -> None:
+    """The wait for the services was an edge of requests to the gateway, a third of them failed."""
+
+    def flow() -> str:
+        text = running.manage("bus_top", "--json").stdout
+        return text if json.loads(text)["edges"] else ""
+
+    assert "run-stack" not in eventually(flow, 40, "figures of the first heartbeats")
 
 
 def test_flower_shows_itself_to_who_has_its_password(running: Workplace) -> None:

@@ -2,11 +2,10 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -20,8 +19,7 @@ from gateway_app.process import (
     stopped_by_signals,
 )
 from gateway_app.procfile import ProcfileEntry, read_procfile
-from gateway_app.stack import Stack, StackError
-from messaging import ServiceCommunicator
+from gateway_app.stack import Instance, Stack, StackError
 from messaging.envelope import utc_now
 from tests.support.installation import ROOT
 from tests.support.waiting import eventually
@@ -37,13 +35,13 @@ STUBBORN = (
 def new_stack(tmp_path: Path) -> Iterator[Callable[..., Stack]]:
     made: list[Stack] = []
 
-    def make(**commands: str) -> Stack:
+    def make(known: Sequence[Instance] = (), **commands: str) -> Stack:
         stack = Stack(
             [ProcfileEntry(name.replace("_", "-"), text) for name, text in commands.items()],
             directory=tmp_path,
             log_dir=tmp_path / "log",
             environment=child_environment(),
-            communicator=ServiceCommunicator("tester"),
+            instances=lambda _service: known,
             gateway_url=f"http://127.0.0.1:{free_port()}",
         )
         made.append(stack)
@@ -137,20 +135,13 @@ def test_a_stack_that_does_not_become_ready_says_who_is_missing(
 )
 def test_an_instance_of_an_earlier_run_does_not_count(
     new_stack: Callable[..., Stack],
-    monkeypatch: pytest.MonkeyPatch,
     state: str,
     age_seconds: int,
     is_ready: bool,
 ) -> None:
-    stack = new_stack(user_service="celery -A services.user worker")
-    seen_at = utc_now() - timedelta(seconds=age_seconds)
-    instance = {"state": state, "last_seen_at": seen_at.isoformat()}
-
-    def discover(_self: Any, service: str, *, timeout: float, fresh: bool) -> dict[str, Any]:
-        assert (service, fresh) == ("user-service", True)
-        return {"state": state, "instances": [instance]}
-
-    monkeypatch.setattr(ServiceCommunicator, "discover", discover)
+    known: list[Instance] = []
+    stack = new_stack(known, user_service="celery -A services.user worker")
+    known.append(Instance(state, utc_now() - timedelta(seconds=age_seconds)))
     assert stack._is_up("user-service") is is_ready
 
 

@@ -7,11 +7,23 @@ from django.core.management import CommandError, call_command
 from django.core.management.base import BaseCommand
 
 from gateway_app import deadletters
-from gateway_app.management.commands import bus_broadcast, bus_dead_letters, bus_request, bus_send
+from gateway_app.management.commands import (
+    bus_account,
+    bus_broadcast,
+    bus_dead_letters,
+    bus_discard,
+    bus_replay,
+    bus_replay_runs,
+    bus_request,
+    bus_send,
+    demo,
+    run_stack,
+)
 from gateway_app.models import Service
 from messaging import MessageBus, codec
 from messaging.clock import SYSTEM_CLOCK
 from messaging.deadletter import DeadLetter, DeadLetterReason
+from tests.support.brokers import BROKERS, require
 from tests.unit.test_codec import an_envelope
 
 pytestmark = pytest.mark.django_db
@@ -45,10 +57,20 @@ def test_bus_send_prints_the_id_of_the_message_it_sent(own_broker: MessageBus) -
         (bus_send.Command, ["b", "work", "--priority", "urgent"]),
         (bus_send.Command, ["b", "work", "--delay", "-1"]),
         (bus_send.Command, ["b", "work", "--delay", "nan"]),
+        (bus_send.Command, ["b", "work", "--expires", "0"]),
         (bus_send.Command, ["b", "work", "--colour", "red"]),
+        (bus_send.Command, ["b", "work", "NaN"]),
+        (bus_send.Command, ["b", "work", "[1e999]"]),
+        (bus_send.Command, ["b", "work", '"\\ud800"']),
+        (bus_send.Command, ["b", "work", "[" * 100_000]),
+        (bus_replay.Command, ["--limit", "99999999999999999999"]),
+        (bus_replay.Command, ["--limit", "9" * 5_000]),
+        (demo.Command, ["--foo"]),
+        (run_stack.Command, ["--foo"]),
         (bus_broadcast.Command, []),
         (bus_request.Command, ["b", "work", "--timeout", "soon"]),
         (bus_dead_letters.Command, ["--reason", "boredom"]),
+        (bus_dead_letters.Command, ["--state", "boredom"]),
     ],
 )
 def test_wrong_input_is_one_line_and_exit_code_2(
@@ -60,10 +82,38 @@ def test_wrong_input_is_one_line_and_exit_code_2(
     assert capsys.readouterr().err.count("\n") == 1
 
 
+@pytest.mark.parametrize("name", ["reason", "state"])
+def test_a_name_that_is_none_is_told_with_those_there_are_and_nothing_of_python(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        typed(bus_dead_letters.Command, f"--{name}", "nope")
+    told = capsys.readouterr().err
+    assert "<" not in told
+    assert {"reason": "attempts_exhausted, no", "state": "parked, replayed"}[name] in told
+
+
 @pytest.mark.parametrize("arguments", [("a b", "work"), ("b", "no spaces"), ("b", "")])
 def test_names_that_are_none_are_wrong_input_as_well(arguments: tuple[str, ...]) -> None:
     with pytest.raises(CommandError) as caught:
         call("bus_send", *arguments)
+    assert caught.value.returncode == 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("bus_explain", "m0"),
+        ("bus_edit", "m0", "{}"),
+        ("bus_note", "abc", "--owner", "x"),
+        ("bus_send", "b", "work", f'"{"x" * 300_000}"'),
+    ],
+)
+def test_what_nobody_knows_and_what_cannot_be_sent_are_wrong_input(
+    arguments: tuple[str, ...],
+) -> None:
+    with pytest.raises(CommandError) as caught:
+        call(*arguments)
     assert caught.value.returncode == 2
 
 
@@ -112,10 +162,42 @@ def test_dead_letters_are_listed_as_programs_read_them_and_once_however_often_pa
     assert json.loads(call("bus_dead_letters", "--json", "--service", "c")) == []
 
 
+@pytest.mark.parametrize(
+    "text", ["99999999d", "99999999999999d", "5000000d", "9999-12-31T23:59:59-12:00"]
+)
+@pytest.mark.parametrize(
+    "command",
+    [
+        bus_account.Command,
+        bus_dead_letters.Command,
+        bus_discard.Command,
+        bus_replay.Command,
+        bus_replay_runs.Command,
+    ],
+)
+def test_an_instant_out_of_the_calendar_is_no_traceback_and_no_lost_message(
+    command: type[BaseCommand], text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 1 of bus_account says that a message is lost, and a typo said it too."""
+    with pytest.raises(SystemExit) as ended:
+        typed(command, "--since", text)
+    assert ended.value.code == 2
+    told = capsys.readouterr().err
+    assert "expected an instant" in told
+    assert told.count("\n") == 1
+
+
+def test_the_first_instant_of_the_calendar_has_nothing_before_it() -> None:
+    assert typed(bus_account.Command, "--since", "0001-01-01T00:00").since.year == 1
+    with pytest.raises(SystemExit):
+        typed(bus_account.Command, "--since", "0001-01-01T00:00:00+12:00")
+    assert "unaccounted         0" in call("bus_account", "--since", "0001-01-01T00:00")
+
+
 def test_an_instant_to_send_at_says_whose_clock_is_meant(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    for wrong in ("tomorrow", "2027-01-31T08:00", "2027-01-31"):
+    for wrong in ("tomorrow", "2027-01-31T08:00", "2027-01-31", "9999-12-31T23:00-12:00"):
         with pytest.raises(SystemExit) as ended:
             typed(bus_send.Command, "billing", "work", "--at", wrong)
         assert ended.value.code == 2
@@ -132,3 +214,23 @@ def test_bus_send_says_when_nobody_of_that_name_is_known(own_broker: MessageBus)
     err = StringIO()
     call_command("bus_send", "billing", "work", stdout=StringIO(), stderr=err)
     assert err.getvalue() == ""
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("amqp://guest:wrong@127.0.0.1:5672//", "the broker refuses the login"),
+        ("amqp://guest:guest@127.0.0.1:1//", "no broker at amqp://guest:\\*\\*@127.0.0.1:1//"),
+        ("redis://127.0.0.1:1/0", "no broker at redis://127.0.0.1:1/0"),
+        ("nonsense", "expected a URL"),
+    ],
+)
+def test_a_broker_that_lets_nobody_in_is_no_broken_promise(url: str, told: str) -> None:
+    """For minutes nothing was said, and then that the broker breaks all of them."""
+    if "wrong" in url:
+        require(BROKERS["amqp"])
+    began = SYSTEM_CLOCK.monotonic()
+    with pytest.raises(CommandError, match=told) as caught:
+        call("bus_conformance", "--broker", url)
+    assert caught.value.returncode == 2
+    assert SYSTEM_CLOCK.monotonic() - began < 10

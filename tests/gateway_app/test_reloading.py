@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from gateway_app import bus
 from gateway_app.procfile import ProcfileEntry
 from gateway_app.reloading import Reloading
 from gateway_app.stack import Stack
@@ -25,7 +24,7 @@ def test_a_service_of_another_project_is_started_again_when_it_changes(
         directory=tmp_path,
         log_dir=tmp_path / "log",
         environment={},
-        communicator=bus.communicator,
+        instances=lambda _service: (),
         gateway_url="",
     )
     restarted: list[str] = []

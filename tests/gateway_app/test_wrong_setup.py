@@ -61,6 +61,16 @@ def test_a_wrong_setting_ends_a_program_in_one_line(
     assert done.stderr.startswith(f"Set up wrong: {named}: ")
 
 
+def test_a_broker_file_with_a_relative_path_is_refused_and_not_made(tmp_path: Path) -> None:
+    """Two processes started in two folders were on two brokers, each with its own messages."""
+    env = environment(tmp_path, BROKER_URL="sqlite:///relative.sqlite3")
+    done = run(*MANAGE, env=env, folder=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert done.stderr.startswith("Set up wrong: BROKER_URL: expected an absolute path")
+    assert "four slashes" in done.stderr
+    assert not (ROOT / "relative.sqlite3").exists()
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [("DJANGO_DEBUG", "maybe"), ("DJANGO_TLS", "ture"), ("DJANGO_HSTS_SECONDS", "30d")],
@@ -119,7 +129,7 @@ def test_a_request_says_that_the_broker_refuses_the_login(tmp_path: Path) -> Non
     address = BROKERS["amqp"].url.partition("@")[2]
     env = environment(tmp_path, BROKER_URL=f"amqp://guest:very-wrong@{address}")
     done = run("python", "manage.py", "bus_request", "x", "y", env=env, folder=tmp_path)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "refuses the login" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
 

@@ -4,8 +4,10 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
+from gateway_app import hints
 from gateway_app.bus import communicator
 from gateway_app.commands import BusCommand, add_message, add_priority, add_timing
+from messaging.envelope import utc_now
 
 
 class Command(BusCommand):
@@ -21,6 +23,7 @@ class Command(BusCommand):
 
     def run(self, options: dict[str, Any]) -> None:
         """Broadcast it."""
+        now = utc_now()
         message_id = communicator.broadcast(
             options["type"],
             options["data"],
@@ -30,3 +33,5 @@ class Command(BusCommand):
             ordering_key=options["ordering_key"],
         )
         self.stdout.write(message_id)
+        for hint in hints.of_sent(message_id, to=None, at=options["at"], now=now):
+            self.stderr.write(f"bus_broadcast: {hint}")

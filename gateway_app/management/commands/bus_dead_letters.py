@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from gateway_app import deadletter_groups, deadletters
-from gateway_app.commands import BusCommand, add_filters, table
+from gateway_app.commands import BusCommand, add_filters, one_of, table
 from gateway_app.deadletter_groups import Group
 from gateway_app.models import DeadLetterState
 
@@ -28,7 +28,12 @@ class Command(BusCommand):
         """Add filters, ``--groups`` and ``--json``."""
         parser.add_argument("--json", action="store_true", help="print only JSON")
         parser.add_argument("--groups", action="store_true", help="by cause, with counts")
-        parser.add_argument("--state", choices=list(DeadLetterState), help="in this state")
+        parser.add_argument(
+            "--state",
+            type=one_of(DeadLetterState),
+            metavar="NAME",
+            help=f"in this state: {', '.join(DeadLetterState)}",
+        )
         add_filters(parser)
 
     def run(self, options: dict[str, Any]) -> None:
@@ -46,8 +51,7 @@ class Command(BusCommand):
             self.stdout.write(table([_HEADING, *map(_row, letters)]))
 
     def _list_groups(self, options: dict[str, Any]) -> None:
-        state = DeadLetterState(options["state"]) if options["state"] else None
-        groups = deadletter_groups.matching(options, state, most=_MOST_GROUPS)
+        groups = deadletter_groups.matching(options, options["state"], most=_MOST_GROUPS)
         if options["json"]:
             self.print_json([_described(group) for group in groups])
         elif not groups:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandParser
 
 from gateway_app import story
 from gateway_app.commands import BusCommand
@@ -21,7 +21,7 @@ class Command(BusCommand):
         """Tell it."""
         found = story.tell(options["id"])
         if found is None:
-            raise CommandError(
+            raise ValueError(
                 f"this database knows nothing of {options['id']}: a message that is not under "
                 "custody leaves no trace while it waits in a queue, nor when its first "
                 "delivery is handled"

@@ -23,10 +23,13 @@ class Command(BusCommand):
         """Set what was given."""
         if options["owner"] is None and options["note"] is None:
             raise ValueError("expected --owner or --note")
-        changed = deadletter_groups.annotate(
-            options["fingerprint"],
-            owner=options["owner"],
-            note=options["note"],
-            actor=host_user(),
-        )
+        try:
+            changed = deadletter_groups.annotate(
+                options["fingerprint"],
+                owner=options["owner"],
+                note=options["note"],
+                actor=host_user(),
+            )
+        except deadletter_groups.NoSuchGroup as exc:
+            raise ValueError(str(exc)) from exc
         self.stdout.write("Noted." if changed else "Noted already.")

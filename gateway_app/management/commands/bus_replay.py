@@ -5,12 +5,13 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from gateway_app import deadletters, resending
+from gateway_app import deadletters, hints, resending
 from gateway_app.canary import Plan, replay_all
 from gateway_app.commands import BusCommand, add_filters, host_user, positive
 from gateway_app.models import DeadLetterState
 from gateway_app.progress import Progress
 from gateway_app.replay_outcomes import has_been_done
+from messaging.envelope import is_service_name
 
 
 class Command(BusCommand):
@@ -56,7 +57,7 @@ class Command(BusCommand):
 
     def run(self, options: dict[str, Any]) -> None:
         """Replay them."""
-        if options["critical"] or options["to"]:
+        if options["critical"] or options["to"] is not None:
             self._resend(options)
         else:
             self._replay(options)
@@ -65,7 +66,9 @@ class Command(BusCommand):
         for name in ("reason", "fingerprint", "canary", "as_new", "force", "rate"):
             if options[name]:
                 raise ValueError(f"--{name.replace('_', '-')} is for dead letters")
-        if options["to"]:
+        if options["to"] is not None:
+            if not is_service_name(options["to"]):
+                raise ValueError(f"not a service name: {options['to']!r}")
             found = resending.broadcasts_for(options["to"], options, options["limit"])
         else:
             found = resending.critical(options, options["limit"])
@@ -78,6 +81,8 @@ class Command(BusCommand):
             for _ in resending.send_all(found, host_user()):
                 progress.step()
         self.stdout.write(f"{len(found)} replayed.")
+        if found and options["to"] and (hint := hints.unknown(options["to"])):
+            self.stderr.write(f"bus_replay: {hint}")
 
     def _replay(self, options: dict[str, Any]) -> None:
         if options["canary"] and options["as_new"]:

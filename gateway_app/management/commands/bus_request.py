@@ -1,5 +1,6 @@
 """``manage.py bus_request TARGET TYPE [JSON]``: a question and its answer."""
 
+import logging
 from typing import Any
 
 from django.core.management.base import CommandParser
@@ -22,6 +23,8 @@ class Command(BusCommand):
 
     def run(self, options: dict[str, Any]) -> None:
         """Ask, and print."""
+        # That the reply queue cannot be read is told by the error.
+        logging.getLogger("messaging.queue_reader").setLevel(logging.ERROR)
         answer = communicator.request(
             options["target"], options["type"], options["data"], timeout=options["timeout"]
         )

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from gateway_app import removed_services
+from gateway_app import hints, removed_services
 from gateway_app.commands import BusCommand, host_user
 from messaging.envelope import is_service_name
 
@@ -24,18 +24,33 @@ class Command(BusCommand):
         parser.add_argument("--reason", required=True, metavar="TEXT", help="for the record")
         parser.add_argument("--id", metavar="ID", help="only this message, which cannot go on")
         parser.add_argument("--to", metavar="NAME", help="send them to this service instead")
+        parser.add_argument(
+            "--force", action="store_true", help="all of them, though the service is up"
+        )
 
     def run(self, options: dict[str, Any]) -> None:
         """Resolve them."""
-        for name in filter(None, (options["service"], options["to"])):
+        service, to = options["service"], options["to"]
+        for name in (service,) if to is None else (service, to):
             if not is_service_name(name):
                 raise ValueError(f"not a service name: {name!r}")
+        if not options["reason"].strip():
+            raise ValueError("expected a reason: whoever asks for these messages will want it")
+        if not removed_services.is_known(service):
+            raise ValueError(f"no service {service!r} has ever registered; nothing is kept for it")
+        is_all = options["id"] is None
+        if is_all and not options["force"] and removed_services.is_up(service):
+            raise ValueError(
+                f"{service} is up, and handles what is kept for it: choose one message with --id, "
+                "or end the custody of all with --force"
+            )
         count = removed_services.resolve(
-            options["service"],
-            to=options["to"],
+            service,
+            to=to,
             reason=options["reason"],
             actor=host_user(),
             message_id=options["id"],
         )
-        end = f"sent to {options['to']}" if options["to"] else "parked"
-        self.stdout.write(f"{count} {end}.")
+        self.stdout.write(f"{count} {f'sent to {to}' if to else 'parked'}.")
+        if to and (hint := hints.unknown(to)):
+            self.stderr.write(f"bus_resolve: {hint}")

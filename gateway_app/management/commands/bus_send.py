@@ -3,11 +3,11 @@
 from typing import Any
 
 from django.core.management.base import CommandParser
-from django.db import DatabaseError
 
+from gateway_app import hints
 from gateway_app.bus import communicator
-from gateway_app.commands import BusCommand, add_message, add_priority, add_timing, seconds
-from gateway_app.models import Service
+from gateway_app.commands import BusCommand, add_message, add_priority, add_timing, some_seconds
+from messaging.envelope import utc_now
 
 
 class Command(BusCommand):
@@ -21,11 +21,12 @@ class Command(BusCommand):
         add_priority(parser)
         add_timing(parser)
         parser.add_argument(
-            "--expires", type=seconds, metavar="S", help="worthless after S seconds"
+            "--expires", type=some_seconds, metavar="S", help="worthless after S seconds"
         )
 
     def run(self, options: dict[str, Any]) -> None:
         """Send it."""
+        now = utc_now()
         message_id = communicator.send_to_service(
             options["target"],
             options["type"],
@@ -37,16 +38,5 @@ class Command(BusCommand):
             expires_in=options["expires"],
         )
         self.stdout.write(message_id)
-        if hint := _hint(options["target"]):
+        for hint in hints.of_sent(message_id, to=options["target"], at=options["at"], now=now):
             self.stderr.write(f"bus_send: {hint}")
-
-
-def _hint(target: str) -> str:
-    """Return what is odd about a target; the message is sent all the same. Empty: nothing."""
-    try:
-        is_known = Service.objects.filter(name=target).exists()
-    except DatabaseError as exc:
-        return f"sent; whether a service {target!r} is known could not be looked up: {exc}"
-    if is_known:
-        return ""
-    return f"no service {target!r} has ever registered; the message waits until one starts"

@@ -10,15 +10,17 @@ from typing import Any, Final
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from gateway_app.log_follower import LogFollower
 from gateway_app.preconditions import free_port, is_port_taken, only_one, require_broker
 from gateway_app.process import child_environment, stopped_by_signals
 from gateway_app.procfile import ProcfileEntry, read_procfile
-from gateway_app.stack import Stack, StackError
+from gateway_app.registry.snapshot import view
+from gateway_app.stack import Instance, Stack, StackError
 from messaging import ServiceCommunicator
 from messaging.clock import SYSTEM_CLOCK
+from messaging.commands import OneLineArguments
 
 ADMIN_NAME: Final = "admin"
 #: Its process, and who may look at it.
@@ -29,7 +31,7 @@ _USUAL: Final = {"GATEWAY_PORT": 8000, "FLOWER_PORT": 5555}
 LOOK_SECONDS: Final = 0.2
 
 
-class Command(BaseCommand):
+class Command(OneLineArguments):
     """Starts gateway, beat, Flower and the services, and stops them all on Ctrl-C."""
 
     help = "Run gateway, beat, Flower and all services on this host until Ctrl-C."
@@ -67,7 +69,7 @@ class Command(BaseCommand):
         call_command("migrate", verbosity=0, interactive=False)
         password = ensure_admin(settings.VAR_DIR)
         try:
-            with _make_stack(communicator, entries, lock) as stack:
+            with _make_stack(entries, lock) as stack:
                 first = [name for name in stack.processes if name != FLOWER]
                 stack.start(*first)
                 self.stdout.write(f"Starting {', '.join(stack.processes)} …")
@@ -118,9 +120,20 @@ def _pause() -> None:
     SYSTEM_CLOCK.sleep(LOOK_SECONDS)
 
 
-def _make_stack(
-    communicator: ServiceCommunicator, entries: Sequence[ProcfileEntry], lock: int
-) -> Stack:
+def _registered(service: str) -> list[Instance]:
+    """Return a service's instances, from the database that this process has as well.
+
+    Asked over the bus, who has not registered yet would show as requests that fail.
+    """
+    shown = view(service, with_offers=False).services
+    return [
+        Instance(each.state_of(instance), instance.last_seen_at)
+        for each in shown
+        for instance in each.instances
+    ]
+
+
+def _make_stack(entries: Sequence[ProcfileEntry], lock: int) -> Stack:
     return Stack(
         entries,
         directory=settings.BASE_DIR,
@@ -131,7 +144,7 @@ def _make_stack(
             FLOWER_BASIC_AUTH=settings.FLOWER_BASIC_AUTH
             or f"{FLOWER}:{ensure_password(_flower_file())}",
         ),
-        communicator=communicator,
+        instances=_registered,
         gateway_url=f"http://127.0.0.1:{settings.GATEWAY_PORT}",
         lock=lock,
     )

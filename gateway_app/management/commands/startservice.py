@@ -3,13 +3,13 @@
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from gateway_app.new_service import NewService, NotWritten
-from messaging.commands import WRONG_INPUT, OneLineParser
+from messaging.commands import WRONG_INPUT, OneLineArguments
 
 
-class Command(BaseCommand):
+class Command(OneLineArguments):
     """Writes ``services/NAME/``, its test, and its line in the Procfile."""
 
     help = (
@@ -17,12 +17,6 @@ class Command(BaseCommand):
         "its line in the Procfile. Exit code 2, and nothing written, if the name cannot be taken."
     )
     requires_system_checks = ()
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        """Return a parser whose errors take one line."""
-        parser = super().create_parser(prog_name, subcommand, **kwargs)
-        parser.__class__ = OneLineParser
-        return parser
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the name."""
