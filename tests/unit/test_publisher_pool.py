@@ -1,4 +1,7 @@
+"""Publishers are lent to one thread at a time, however its use of one ends."""
+
 import contextlib
+import gc
 import itertools
 import os
 import sys
@@ -117,6 +120,7 @@ def _interrupted_at(step: int, function: Callable[[], None]) -> bool:
         return interrupt
 
     before = sys.gettrace()
+    gc.disable()  # what is raised in a callback of the collector's is nobody's interrupt
     sys.settrace(interrupt)
     try:
         function()
@@ -124,6 +128,7 @@ def _interrupted_at(step: int, function: Callable[[], None]) -> bool:
         pass
     finally:
         sys.settrace(before)
+        gc.enable()
     return left <= 0
 
 
