@@ -200,7 +200,7 @@ def test_debug_off_is_no_laptop() -> None:
         subprocess.run(
             [sys.executable, "-c", code],
             cwd=ROOT,
-            env={"DJANGO_DEBUG": debug, "PATH": "/usr/bin"},
+            env={"DJANGO_DEBUG": debug, "DJANGO_SECRET_KEY": "of a test", "PATH": "/usr/bin"},
             check=True,
             capture_output=True,
             text=True,
