@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
-from django.db import DatabaseError, transaction
+from django.db import Error, transaction
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
@@ -20,7 +20,8 @@ from gateway_app.http.problem import Problem, problem_from
 from messaging import MessagePriority, MessagingError, codec
 from messaging.context import tracing
 from messaging.custody import outbox
-from messaging.errors import PublishError
+from messaging.custody.storing import is_refused
+from messaging.errors import PublishError, PublishUncertain
 
 STATUS_PREFIX: Final = "/bus/messages/"
 PRIORITY_HEADER: Final = "message-priority"
@@ -45,13 +46,15 @@ async def accept(
 
     Raises:
         Problem: 400 a header is wrong, 413 too large, 422 the key was used with other data,
-            503 not accepted: safe to send again.
+            503 not accepted: safe to send again, 504 maybe accepted: the database did not say.
     """
     key = _dedup_key(request, match.target)
     priority = _priority(request, match.target)
     try:
         message_id = await in_database(_accept, match.target, dict(data), priority, key, trace)
-    except (DatabaseError, PublishError) as exc:
+    except PublishUncertain as exc:
+        raise problem_from(exc) from exc
+    except (Error, PublishError) as exc:
         raise Problem(
             HTTPStatus.SERVICE_UNAVAILABLE, f"not accepted, safe to send again: {exc}"
         ) from exc
@@ -72,17 +75,31 @@ def _accept(
     dedup_key: str | None,
     trace: str,
 ) -> str:
-    with tracing(trace), transaction.atomic():
-        message_id = bus.communicator.send_to_service(
-            target.service,
-            target.message,
-            data,
-            priority=priority,
-            dedup_key=dedup_key,
-            durable=True,
-        )
-        if dedup_key is not None:
-            _check_same(message_id, data)
+    is_said = False
+    try:
+        with tracing(trace), transaction.atomic():
+            message_id = _say(target, data, priority, dedup_key)
+            is_said = True
+    except Error as exc:
+        if is_said and not is_refused(exc):  # the commit, which may have been made
+            raise PublishUncertain(f"maybe accepted: {exc}") from exc
+        raise
+    return message_id
+
+
+def _say(
+    target: Target, data: dict[str, Any], priority: MessagePriority, dedup_key: str | None
+) -> str:
+    message_id = bus.communicator.send_to_service(
+        target.service,
+        target.message,
+        data,
+        priority=priority,
+        dedup_key=dedup_key,
+        durable=True,
+    )
+    if dedup_key is not None:
+        _check_same(message_id, data)
     return message_id
 
 

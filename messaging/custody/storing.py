@@ -43,7 +43,15 @@ def insert(row: Mapping[str, Any], turn: ordering.Sequence | None) -> bool:
                 text += "; the database has rolled back the transaction that it was sent in"
             raise PublishError(text) from exc
         database.close_if_unusable_or_obsolete()
-        is_answered = database.vendor == "sqlite" or getattr(exc.__cause__, "sqlstate", None)
-        if is_connected and not is_answered:
+        if is_connected and not is_refused(exc):
             raise PublishUncertain(text) from exc
         raise PublishError(text) from exc
+
+
+def is_refused(error: Error) -> bool:
+    """Return whether the database has said that it did not do what it was asked for.
+
+    A server does so by a code; without one its answer may have been lost, that of a commit, too.
+    """
+    is_server = connections[DEFAULT_DB_ALIAS].vendor != "sqlite"
+    return not is_server or bool(getattr(error.__cause__, "sqlstate", None))
