@@ -8,6 +8,7 @@ is a message handed over (`messages.handed_over`).
 import os
 import select
 import socket
+import weakref
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
@@ -44,13 +45,23 @@ class _Addresses:
             self._descriptor = -1
 
 
+def _open_socket(owner: object) -> socket.socket:
+    """Return a socket that does not block and is closed when its owner is no more.
+
+    Not by a `__del__` of the owner: of a cycle the collector may take the socket first, unclosed.
+    """
+    opened = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    opened.setblocking(False)
+    weakref.finalize(owner, opened.close).atexit = False
+    return opened
+
+
 class Waker:
     """Sends wake-ups. Thread-safe; never blocks, never raises."""
 
     def __init__(self, files: BrokerFiles) -> None:
         self._files = files
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.setblocking(False)
+        self._socket = _open_socket(self)
 
     @cached_property
     def _addresses(self) -> _Addresses:
@@ -78,9 +89,6 @@ class Waker:
         """Remove the socket file of a session that is dead."""
         Path(self._addresses.of(session_id)).unlink(missing_ok=True)
 
-    def __del__(self) -> None:
-        self._socket.close()
-
 
 class WakeSocket:
     """Receives the wake-ups of one session."""
@@ -88,12 +96,11 @@ class WakeSocket:
     def __init__(self, files: BrokerFiles, session_id: int) -> None:
         self._addresses = _Addresses(files.wakeups)
         self._address = self._addresses.of(session_id)
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.setblocking(False)
+        # Both leave the file when they are collected: this may be a child's copy of its parent's.
+        self._socket = _open_socket(self)
         self._socket.bind(self._address)
         # Connected: it reaches this socket also when its name is gone.
-        self._own_sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._own_sender.setblocking(False)
+        self._own_sender = _open_socket(self)
         self._own_sender.connect(self._address)
         self._poll = select.poll()
         self._poll.register(self._socket, select.POLLIN)
@@ -133,10 +140,6 @@ class WakeSocket:
     def wait(self, seconds: float) -> None:
         """Block until there is a wake-up, at most that long."""
         self._poll.poll(max(0.0, seconds) * 1000)
-
-    def __del__(self) -> None:
-        self._socket.close()  # leaves the file: this may be a child's copy of its parent's
-        self._own_sender.close()
 
     def close(self) -> None:
         """Close the socket and remove its file."""

@@ -1,7 +1,9 @@
 """Forks, wake-ups, and the event loop."""
 
+import gc
 import os
 import shutil
+import socket
 import threading
 import traceback
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 from kombu.asynchronous import Hub
 
 from messaging.errors import BrokerUnavailable
+from messaging.transport import wakeup
 from messaging.transport.broker import Broker
 from messaging.transport.files import files_of
 
@@ -326,3 +329,19 @@ def test_a_delayed_message_is_delivered_by_the_event_loop_when_due(connection, c
     channel.basic_consume("work", callback=seen.append)
     send("soon", headers={"x-delay": 100})
     turn(hub, lambda: seen)
+
+
+def test_of_a_collected_cycle_the_sockets_are_closed_whichever_comes_first(url, monkeypatch):
+    opened = [socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in range(3)]
+    gc.collect()  # these are older than their owners now: the collector would take them first
+    numbers = [each.fileno() for each in opened]
+    monkeypatch.setattr(wakeup.socket, "socket", lambda *_: opened.pop())
+    files = files_of(url)
+    owners = [wakeup.Waker(files), wakeup.WakeSocket(files, 7)]
+    owners.append(owners)
+    monkeypatch.undo()
+    del owners
+    gc.collect()  # an unclosed socket warns, which fails this test
+    for number in numbers:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(number)
