@@ -335,7 +335,7 @@ def test_of_a_collected_cycle_the_sockets_are_closed_whichever_comes_first(url, 
     opened = [socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in range(3)]
     gc.collect()  # these are older than their owners now: the collector would take them first
     numbers = [each.fileno() for each in opened]
-    monkeypatch.setattr(wakeup.socket, "socket", lambda *_: opened.pop())
+    monkeypatch.setattr(socket, "socket", lambda *_: opened.pop())
     files = files_of(url)
     owners = [wakeup.Waker(files), wakeup.WakeSocket(files, 7)]
     owners.append(owners)
