@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.db import connections
+from hypothesis import HealthCheck, settings
 
 from tests.support.brokers import BROKERS, Features, broker_at, require
 from tests.support.forked import run
@@ -16,6 +17,12 @@ from tests.support.installation import Installation
 
 #: The fixture `bus`. Where the library is installed, its entry point says the same.
 pytest_plugins = ("messaging.testing.plugin",)
+
+# How long an example takes says how busy the machine is.
+settings.register_profile(
+    "untimed", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

@@ -221,7 +221,7 @@ def do(bus: Harness, action: tuple[Any, ...], numbers: list[str]) -> None:
     max_examples=40,
     deadline=None,
     derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(crashes=_crashes, actions=st.lists(_actions, min_size=1, max_size=10))
 def test_the_books_balance_whatever_happens_in_whatever_order(

@@ -17,7 +17,6 @@ DOCUMENTS = 30
 
 @settings(
     max_examples=250,
-    deadline=None,
     derandomize=True,
     database=None,
     suppress_health_check=list(HealthCheck),

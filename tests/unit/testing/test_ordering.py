@@ -133,7 +133,7 @@ def test_in_order_though_nobody_is_told_of_ends(
     assert done == [0, 1, 2]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 2**32))
 @pytest.mark.django_db(transaction=True)
 def test_whatever_fails_the_order_in_each_key_is_that_of_sending(seed: int) -> None:
