@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Final
 
 from kombu.exceptions import OperationalError
 
+from messaging.brokers import shown
 from messaging.errors import BrokerError, ConfigurationError
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def refused_by(bus: "MessageBus") -> str:
             reason = refusal(exc)
         else:
             return ""
-        return f"{connection.as_uri()}: {reason}" if reason else ""
+        return f"{shown(bus.config.broker_url)}: {reason}" if reason else ""
 
 
 def _refused_by_folder(url: str) -> str:

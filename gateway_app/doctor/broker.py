@@ -13,6 +13,7 @@ from gateway_app.doctor import redis
 from gateway_app.doctor.finding import Finding, LayerBroken, fine
 from gateway_app.ops import figures
 from messaging import MessageBus, MessagePriority, MessagingError
+from messaging.brokers import shown
 from messaging.clock import SYSTEM_CLOCK
 from messaging.codec import decode
 from messaging.compose import Composer
@@ -47,7 +48,7 @@ def look() -> Iterator[Finding]:
         try:
             took = _connect(bus, connection)
         except errors as exc:
-            text = f"{connection.as_uri()}: {exc}"
+            text = f"{shown(bus.config.broker_url)}: {exc}"
             trap = traps.REFUSED if refusal(exc) else traps.NO_BROKER
             raise LayerBroken("Broker", trap, text) from exc
         yield fine("Broker", f"{name} answers, {took}")

@@ -223,6 +223,7 @@ def test_bus_send_says_when_nobody_of_that_name_is_known(own_broker: MessageBus)
         ("amqp://guest:guest@127.0.0.1:1//", "no broker at amqp://guest:\\*\\*@127.0.0.1:1//"),
         ("redis://127.0.0.1:1/0", "no broker at redis://127.0.0.1:1/0"),
         ("nonsense", "expected a URL"),
+        ("confluentkafka://127.0.0.1", "kombu cannot use confluentkafka://127.0.0.1"),
     ],
 )
 def test_a_broker_that_lets_nobody_in_is_no_broken_promise(url: str, told: str) -> None:

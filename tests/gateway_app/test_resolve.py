@@ -55,6 +55,10 @@ def refused(*arguments: str) -> str:
     return str(caught.value)
 
 
+def test_what_is_kept_for_a_service_is_not_redirected_to_that_service() -> None:
+    assert "goes to billing as it is" in refused("billing", "--to", "billing", "--reason", "typo")
+
+
 def test_a_service_that_is_up_keeps_its_messages_unless_one_or_force_is_asked_for() -> None:
     """The name of a running service, where that of a removed one was meant, parked all it had."""
     service = Service.objects.create(name="billing")

@@ -18,7 +18,7 @@ from gateway_app.preconditions import require_broker
 from gateway_app.process import held_signals, stopped_by_signals
 from gateway_app.stack import StackError
 from messaging import MessageBus, MessagingConfig
-from messaging.brokers import profile_for
+from messaging.brokers import profile_for, shown
 
 #: pytest's exit codes of a run that came to its end: all passed, some failed.
 _COMPLETE: Final = (0, 1)
@@ -67,6 +67,10 @@ def _require(url: str) -> None:
         require_broker(MessageBus(MessagingConfig(broker_url=url)))
     except (StackError, ImportError) as exc:  # no answer, or no driver for it
         raise ValueError(str(exc)) from exc
+    except (NameError, TypeError) as exc:  # so some of kombu's transports miss their driver
+        raise ValueError(
+            f"kombu cannot use {shown(url)}, its driver may be missing: {exc}"
+        ) from exc
 
 
 def _run_suite(url: str) -> dict[str, list[str]]:

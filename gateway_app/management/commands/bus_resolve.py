@@ -34,6 +34,8 @@ class Command(BusCommand):
         for name in (service,) if to is None else (service, to):
             if not is_service_name(name):
                 raise ValueError(f"not a service name: {name!r}")
+        if to == service:
+            raise ValueError(f"what is kept for {service} goes to {to} as it is")
         if not options["reason"].strip():
             raise ValueError("expected a reason: whoever asks for these messages will want it")
         if not removed_services.is_known(service):

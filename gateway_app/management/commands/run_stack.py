@@ -19,6 +19,7 @@ from gateway_app.procfile import ProcfileEntry, read_procfile
 from gateway_app.registry.snapshot import view
 from gateway_app.stack import Instance, Stack, StackError
 from messaging import ServiceCommunicator
+from messaging.brokers import shown
 from messaging.clock import SYSTEM_CLOCK
 from messaging.commands import OneLineArguments
 
@@ -92,7 +93,7 @@ class Command(OneLineArguments):
             "Operator pages": f"{stack.gateway_url}/ops/  ({login})",
             "Admin": f"{stack.gateway_url}/admin/  (the same login)",
             **_flower_row(stack),
-            "Broker": communicator.bus.connection().as_uri(),  # without the password
+            "Broker": shown(communicator.bus.config.broker_url),
             "Logs": str(settings.VAR_DIR / "log"),
         }
         width = max(map(len, rows))
