@@ -9,6 +9,7 @@ from celery.signals import import_modules, setup_logging
 from messaging import json_logs
 from messaging.codec import TASK_NAME
 from messaging.receiver import Receiver
+from messaging.worker.fixup import SERVICE_FIXUP
 from messaging.worker.strategy import RECEIVERS, receive
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def create_app(communicator: "ServiceCommunicator") -> BusApp:
     """
     if communicator.bus.keyring.has_keys:
         communicator.bus.keyring.key_of(communicator.name)  # not when the first message is sent
-    app = BusApp(communicator.name, set_as_current=False)
+    app = BusApp(communicator.name, set_as_current=False, fixups=[SERVICE_FIXUP])
     app.communicator = communicator
     app.steps["consumer"].add("messaging.worker.pulse:PulseStep")
     RECEIVERS[communicator.name] = Receiver(communicator)

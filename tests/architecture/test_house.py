@@ -63,14 +63,27 @@ def test_the_environment_is_read_in_one_place(path: Path) -> None:
     assert len(reads) <= allowed
 
 
+def run_alone(code: str) -> None:
+    environment = {"DJANGO_SETTINGS_MODULE": "gateway_app.settings", "PATH": "/usr/bin"}
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, check=True)
+
+
 def test_sending_needs_neither_celery_nor_flower() -> None:
     """A web process that only sends must not pay for a worker."""
     code = (
         "import sys, django; django.setup(); import messaging, messaging.custody.outbox; "
         "bad = {'celery', 'flower'} & set(sys.modules); sys.exit(repr(bad) if bad else 0)"
     )
-    environment = {"DJANGO_SETTINGS_MODULE": "gateway_app.settings", "PATH": "/usr/bin"}
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, check=True)
+    run_alone(code)
+
+
+def test_a_worker_loads_no_page() -> None:
+    """Celery's own fix-up does, whatever project it runs in: time of each start, and memory."""
+    run_alone(
+        "import sys; from celery.app.utils import find_app; app = find_app('services.user'); "
+        "app.loader.import_default_modules(); assert 'services.user.handlers' in sys.modules; "
+        "sys.exit('gateway_app.urls' in sys.modules)"
+    )
 
 
 @pytest.mark.parametrize(
@@ -132,8 +145,7 @@ def test_the_service_of_the_readme_works_as_it_stands() -> None:
     assert snippet is not None
     code = snippet[1] + "\nassert say_hello(Hello(name='Ada')) == {'text': 'Hello, Ada!'}"
     code += "\nassert app.conf.worker_pool == 'messaging.worker.pool:ThreadPool'"
-    environment = {"DJANGO_SETTINGS_MODULE": "gateway_app.settings", "PATH": "/usr/bin"}
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, check=True)
+    run_alone(code)
 
 
 def test_the_list_of_signals_is_what_the_code_sends() -> None:
