@@ -8,8 +8,9 @@ from datetime import datetime
 from typing import Final
 
 from messaging.custody.sql import Statement, instant
-from messaging.models import DedupHorizon, InboxMessage, OutboxMessage
+from messaging.models import BusState, DedupHorizon, InboxMessage, OutboxMessage
 
+_STATE: Final = BusState._meta.db_table
 _OUTBOX: Final = OutboxMessage._meta.db_table
 _INBOX: Final = InboxMessage._meta.db_table
 _HORIZON: Final = DedupHorizon._meta.db_table
@@ -24,6 +25,8 @@ def _insert(table: str, *names: str) -> str:
     return f"INSERT INTO {table} ({', '.join(names)}) VALUES ({places})"
 
 
+#: Read before and after each publish.
+EPOCH: Final = Statement(f"SELECT epoch FROM {_STATE} WHERE id = 1")
 #: Changes nothing if that copy is there.
 STORE: Final = Statement(
     _insert(

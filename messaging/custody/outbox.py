@@ -18,7 +18,7 @@ from messaging.custody.storing import insert
 from messaging.database_threads import off_the_event_loop, write_transaction
 from messaging.envelope import Envelope, MessagePriority, utc_now
 from messaging.forking import without_fork
-from messaging.models import UNDER_WAY, BusState, OutboxMessage, OutboxState
+from messaging.models import UNDER_WAY, OutboxMessage, OutboxState
 from messaging.text import storable
 
 #: A relay that took a row and died lets go of it after this.
@@ -175,7 +175,8 @@ def mark_published(published: Iterable[Published]) -> None:
 @without_fork
 def epoch_now() -> str:
     """Return the present life of the broker's contents, as this database knows it."""
-    return BusState.objects.filter(pk=1).values_list("epoch", flat=True).first() or ""
+    row = hot.EPOCH.fetch({})
+    return "" if row is None else str(row[0])
 
 
 @without_fork
