@@ -15,7 +15,7 @@ class _ServiceWorkerFixup(DjangoWorkerFixup):
         """Set Django up.
 
         Celery also runs all system checks here and looks at none of their findings. They load
-        every page of the project: four tenths of the time a worker takes to start.
+        every page of the project, which takes a quarter of a start or more.
         """
         self.django_setup()
 

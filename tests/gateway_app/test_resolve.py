@@ -56,7 +56,8 @@ def refused(*arguments: str) -> str:
 
 
 def test_what_is_kept_for_a_service_is_not_redirected_to_that_service() -> None:
-    assert "goes to billing as it is" in refused("billing", "--to", "billing", "--reason", "typo")
+    told = refused("billing", "--to", "billing", "--reason", "typo")
+    assert told == "expected another service than billing for --to"
 
 
 def test_a_service_that_is_up_keeps_its_messages_unless_one_or_force_is_asked_for() -> None:

@@ -35,7 +35,7 @@ class Command(BusCommand):
             if not is_service_name(name):
                 raise ValueError(f"not a service name: {name!r}")
         if to == service:
-            raise ValueError(f"what is kept for {service} goes to {to} as it is")
+            raise ValueError(f"expected another service than {service} for --to")
         if not options["reason"].strip():
             raise ValueError("expected a reason: whoever asks for these messages will want it")
         if not removed_services.is_known(service):

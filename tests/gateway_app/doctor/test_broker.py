@@ -3,6 +3,7 @@ from kombu import Connection
 
 from gateway_app import traps
 from gateway_app.doctor import broker
+from gateway_app.doctor.finding import LayerBroken
 from messaging.transport import queue_statistics
 from tests.gateway_app.doctor.conftest import OnBroker, RedisServer
 from tests.gateway_app.doctor.found import ids
@@ -42,6 +43,13 @@ def test_looking_leaves_nothing_behind_on_redis(
 def test_a_broker_that_is_away_is_found(on_broker: OnBroker) -> None:
     on_broker("amqp://127.0.0.1:1//")
     assert ids(broker.look) == {traps.NO_BROKER.id}
+
+
+def test_its_url_is_told_as_it_was_given_without_the_password(on_broker: OnBroker) -> None:
+    """Redis was told by the name of the transport: `redis-bus://…`, which nobody has typed."""
+    on_broker("redis://:secret@127.0.0.1:1/0")
+    with pytest.raises(LayerBroken, match=r"^redis://:\*\*@127\.0\.0\.1:1/0: "):
+        list(broker.look())
 
 
 @pytest.mark.parametrize("who", ["guest:wrong@{}//", "guest:guest@{}/no-such-host"])
